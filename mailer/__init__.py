@@ -1,0 +1,1 @@
+"""Mass e-mail distribution and tracking, with an account of every letter."""

@@ -1,0 +1,124 @@
+"""How every command speaks: data on stdout, the rest on stderr, JSON with a version, questions before harm."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mailer.foundation.log import configure_log
+from mailer.foundation.settings import Settings, load_settings
+from mailer.runtime import Runtime, open_runtime
+
+SCHEMA_VERSION = 1
+_REPORT_EVERY_SECONDS = 10.0
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed off a terminal.")
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """The settings in force for this call.
+
+    Raises:
+        SettingsError: a value is wrong, or the named file cannot be read.
+    """
+    return load_settings(**(ctx.find_root().obj or {}))
+
+
+def runtime_of(ctx: click.Context) -> Runtime:
+    """The opened runtime of this call.
+
+    Raises:
+        SettingsError, SchemaBehind, DatabaseUnavailable: as ``open_runtime``.
+    """
+    settings = settings_of(ctx)
+    configure_log(settings.log_format)
+    runtime = open_runtime(settings)
+    ctx.call_on_close(runtime.database.dispose)
+    return runtime
+
+
+def say(message: str) -> None:
+    """Tell a person something that is not data."""
+    click.echo(message, err=True)
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Print one JSON object, its schema version first; moments with their offset (ISO 8601)."""
+    text = json.dumps(
+        {"schema_version": SCHEMA_VERSION, **data}, default=_plain, ensure_ascii=False, indent=2
+    )
+    click.echo(text)
+
+
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None
+) -> None:
+    """Print a table; numbers to the right, missing values as a dash."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        numeric = any(isinstance(row[index], int | float) for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row])
+    Console(soft_wrap=not sys.stdout.isatty()).print(table, markup=False)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before harm.
+
+    Raises:
+        click.UsageError: off a terminal without ``--yes``; nothing was done.
+        click.Abort: the answer was no; nothing was done.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Add --yes to do this without being asked.")
+    click.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show progress on stderr: a bar on a terminal, otherwise a line every ten seconds.
+
+    Yields:
+        A function that takes how many are done so far.
+    """
+    if sys.stderr.isatty():
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+    last = time.monotonic()
+
+    def report(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _REPORT_EVERY_SECONDS:
+            last = time.monotonic()
+            say(f"{what}: {done}" + (f" of {total}" if total else ""))
+
+    yield report
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value)

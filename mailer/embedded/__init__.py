@@ -1,0 +1,1 @@
+"""The one-machine default: supervisor, mail sink, generated population, demo."""

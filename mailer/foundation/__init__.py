@@ -1,0 +1,1 @@
+"""The floor: settings, database, clock, log. It imports nothing of ours."""

@@ -1,0 +1,309 @@
+"""What the service is told from outside: flags, environment, settings file, defaults, in that order."""
+
+import hashlib
+import os
+import re
+from email.utils import parseaddr
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+SETTINGS_FILE = "mailer.toml"
+SECRETS = frozenset(
+    {"database_url", "redis_url", "smtp_relays", "secret_key", "secret_keys_old", "suppression_key"}
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNIX_SOCKET_LIMIT = 107  # unix(7), less the closing NUL
+
+
+class SettingsError(Exception):
+    """A setting is missing or makes no sense; nothing was started or changed."""
+
+
+class TrackingMode(StrEnum):
+    """How much of what a recipient does is remembered about the person."""
+
+    NONE = "none"
+    """Plain links and no pixel."""
+    ANONYMOUS = "anonymous"
+    """Counts per link and day; no person behind them."""
+    CONSENT = "consent"
+    """Personal for those who said yes, anonymous for all others."""
+    PERSONAL = "personal"
+    """Opens and clicks are kept with the recipient; needs a recorded legal basis."""
+
+
+class Settings(BaseSettings):
+    """Everything that is in force for one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAILER_",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    state_dir: Path = Path("var")
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("MAILER_DATABASE_URL", "DATABASE_URL")
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("MAILER_REDIS_URL", "REDIS_URL")
+    )
+    smtp_relays: SecretStr | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    secret_key: SecretStr | None = None
+    secret_keys_old: SecretStr | None = None
+    suppression_key: SecretStr | None = None
+    sender: str | None = None
+    bounce_address: str | None = None
+    reply_to: str | dict[str, str] | None = None
+    list_id: str | None = None
+    tracking: TrackingMode | None = None
+    allow_only: str | None = None
+    timezone: str = "Europe/Copenhagen"
+    clock: str | None = None
+    templates_dir: Path | None = None
+    batch_size: int = Field(default=500, ge=1, le=4000)
+    worker_processes: int = Field(default=2, ge=1, le=64)
+    reminder_grace_hours: int = Field(default=24, ge=1)
+    log_format: Literal["console", "json"] = "console"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags, environment, secret files, settings file."""
+        del dotenv_settings, file_secret_settings
+        return (
+            init_settings,
+            env_settings,
+            _SecretFiles(settings_cls),
+            TomlConfigSettingsSource(settings_cls),
+        )
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+            raise ValueError("must look like https://post.eksempel.example")
+        return value.rstrip("/")
+
+    @field_validator("timezone")
+    @classmethod
+    def _check_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"no such time zone: {value}") from error
+        return value
+
+    @field_validator("sender", "bounce_address")
+    @classmethod
+    def _check_address(cls, value: str | None) -> str | None:
+        if value is not None and ("@" not in parseaddr(value)[1] or _CONTROL.search(value)):
+            raise ValueError("must look like  Navn <adresse@eksempel.example>")
+        return value
+
+    @field_validator("list_id")
+    @classmethod
+    def _check_list_id(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9.-]+", value):
+            raise ValueError("must be a name of letters, digits, dots and hyphens (RFC 2919 §2)")
+        return value
+
+    @model_validator(mode="after")
+    def _make_state_dir_absolute(self) -> Self:
+        object.__setattr__(self, "state_dir", self.state_dir.expanduser().absolute())
+        return self
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database; a secret, since it may hold a password."""
+        if self.database_url is None:
+            return f"sqlite:///{self.state_dir / 'mailer.sqlite'}"
+        url = self.database_url.get_secret_value()
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+
+    @property
+    def embedded_redis(self) -> bool:
+        """Whether the Redis-protocol server is ours to start."""
+        return self.redis_url is None
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where the embedded server listens; in a private folder below the temporary one if too long."""
+        path = self.state_dir / "redis.sock"
+        if len(os.fsencode(path)) <= _UNIX_SOCKET_LIMIT:
+            return path
+        digest = hashlib.blake2b(os.fsencode(self.state_dir), digest_size=8).hexdigest()
+        temporary = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - made 0700 by the server's starter
+        return temporary / f"mailer-{os.getuid()}-{digest}" / "redis.sock"
+
+    @property
+    def redis(self) -> str:
+        """The URL for Redis clients; by default the embedded server's unix socket."""
+        if self.redis_url is None:
+            return f"unix://{self.redis_socket}"
+        return self.redis_url.get_secret_value()
+
+    @property
+    def broker(self) -> str:
+        """The same server, in Celery's spelling."""
+        return re.sub(r"^unix://", "redis+socket://", self.redis)
+
+    @property
+    def relays(self) -> list[str]:
+        """The relay URLs as given (secret: may hold passwords)."""
+        return self.smtp_relays.get_secret_value().split() if self.smtp_relays else []
+
+    @property
+    def sender_address(self) -> str:
+        """The bare address of the sender.
+
+        Raises:
+            SettingsError: no sender is set.
+        """
+        if self.sender is None:
+            raise SettingsError(
+                f'no sender is set: write  sender = "Navn <adresse>"  in {SETTINGS_FILE},'
+                " or set MAILER_SENDER"
+            )
+        return parseaddr(self.sender)[1]
+
+    @property
+    def sender_name(self) -> str:
+        """The display name of the sender; may be empty."""
+        return parseaddr(self.sender or "")[0]
+
+    @property
+    def bounces_to(self) -> str:
+        """The address that bounce messages, and requests to unsubscribe by mail, go to."""
+        if self.bounce_address:
+            return parseaddr(self.bounce_address)[1]
+        return f"bounce@{self.sender_address.rpartition('@')[2]}"
+
+    @property
+    def signing_keys(self) -> list[bytes]:
+        """The current key first, then the old ones that still verify.
+
+        Raises:
+            SettingsError: there is no key yet.
+        """
+        if self.secret_key is None:
+            raise SettingsError("no secret key: run  mailer init  first, or set MAILER_SECRET_KEY")
+        old = self.secret_keys_old.get_secret_value().split() if self.secret_keys_old else []
+        return [key.encode() for key in [self.secret_key.get_secret_value(), *old]]
+
+    @property
+    def address_key(self) -> bytes:
+        """The key of the address hashes; it is never rotated.
+
+        Raises:
+            SettingsError: there is no key yet.
+        """
+        if self.suppression_key is None:
+            raise SettingsError(
+                "no suppression key: run  mailer init  first, or set MAILER_SUPPRESSION_KEY"
+            )
+        return self.suppression_key.get_secret_value().encode()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which people plan."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def allowed_patterns(self) -> list[str] | None:
+        """Trial mode: the only addresses or domains that get mail; None outside trial mode."""
+        if self.allow_only is None:
+            return None
+        return [part.casefold() for part in re.split(r"[\s,;]+", self.allow_only) if part]
+
+    def shown(self) -> dict[str, Any]:
+        """All settings by name, secrets masked, for people to read."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: "********" if name in SECRETS and value else value
+            for name, value in values.items()
+        }
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from files: ``MAILER_SECRET_KEY_FILE`` names the file that holds the secret."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        path = os.environ.get(f"MAILER_{field_name.upper()}_FILE")
+        if field_name not in SECRETS or not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as error:
+            raise SettingsError(
+                f"MAILER_{field_name.upper()}_FILE: cannot read {path}: {error.strerror}"
+            ) from error
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(None, name)[0] for name in SECRETS}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def settings_path() -> Path:
+    """The settings file in force: ``MAILER_CONFIG``, else ``mailer.toml`` in the working folder."""
+    return Path(os.environ.get("MAILER_CONFIG") or SETTINGS_FILE).absolute()
+
+
+def load_settings(path: Path | None = None, **flags: object) -> Settings:
+    """Read the settings in force.
+
+    Args:
+        path: the settings file; it need not exist unless it is named here or in ``MAILER_CONFIG``.
+        flags: values from the command line; they beat everything else.
+
+    Raises:
+        SettingsError: a value is wrong, or a named file cannot be read.
+    """
+    named = path is not None or bool(os.environ.get("MAILER_CONFIG"))
+    path = (path or settings_path()).absolute()
+    if named and not path.is_file():
+        raise SettingsError(f"no such settings file: {path}")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return FromFile(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        unknown = first["type"] == "extra_forbidden"
+        reason = "no such setting" if unknown else first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"setting {name.removeprefix('MAILER_').lower()}: {reason}") from error
+    except ValueError as error:  # tomllib.TOMLDecodeError
+        raise SettingsError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""From template and plain values to the bytes of one personal message."""

@@ -1,0 +1,113 @@
+"""A letter as it lies on disk, and as a campaign keeps it: its files, and what its manifest declares."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mailer.rendering.errors import LetterError, LetterNotFound
+
+MANIFEST = "letter.toml"
+PARTS = ("subject.txt", "body.txt", "body.html")
+DEFAULT_LANGUAGE = "da"
+
+
+@dataclass(frozen=True, slots=True)
+class Signatory:
+    """One who signs: an office and, where it has one, a name."""
+
+    office: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetterSource:
+    """One letter: its template files by path (``body.html``, ``en/body.html``) and its manifest."""
+
+    name: str
+    files: Mapping[str, str]
+    manifest: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What people call the letter."""
+        return str(self.manifest.get("title", self.name))
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """How long before an event a reminder goes, such as ``14 days``; empty for other letters."""
+        return tuple(self.manifest.get("leads", ()))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The event's fields this reminder cannot do without."""
+        return tuple(self.manifest.get("needs", ()))
+
+    @property
+    def signatories(self) -> tuple[Signatory, ...]:
+        """Who signs the letter, in order."""
+        return tuple(
+            Signatory(str(entry["office"]), str(entry["name"]))
+            for entry in self.manifest.get("signatories", ())
+        )
+
+    def counts_as(self, key: str) -> str:
+        """What a click on a link counts as: ``download``, ``registration`` or ``link``.
+
+        Args:
+            key: ``pack``, ``events.registration``, or a literal address of the letter.
+        """
+        counts: Mapping[str, Sequence[str]] = self.manifest.get("counts", {})
+        return next((kind for kind, keys in counts.items() if key in keys), "link")
+
+    def part(self, part: str, language: str) -> str:
+        """The path of a part in a language, falling back to Danish."""
+        translated = f"{language}/{part}"
+        return translated if translated in self.files else part
+
+    def has(self, language: str) -> bool:
+        """Whether the letter has been written in this language."""
+        return language == DEFAULT_LANGUAGE or f"{language}/body.html" in self.files
+
+
+def load_letter(name: str, folders: Sequence[Path]) -> LetterSource:
+    """Read a letter's folder from the first of the template folders that has it.
+
+    Raises:
+        LetterNotFound: none has it.
+        LetterError: a part is missing or cannot be read; the message names the file.
+    """
+    folder = next((found for base in folders if (found := base / "letters" / name).is_dir()), None)
+    if folder is None or name in {"", ".", ".."} or "/" in name:
+        known = ", ".join(list_letters(folders)) or "none"
+        raise LetterNotFound(f"no letter {name!r}; there are: {known}")
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix in {".txt", ".html"}:
+            files[path.relative_to(folder).as_posix()] = _read(path)
+    missing = [part for part in PARTS if part not in files]
+    if missing:
+        raise LetterError(f"letter {name}: {', '.join(missing)} is missing in {folder}")
+    return LetterSource(name, files, _read_manifest(folder / MANIFEST))
+
+
+def list_letters(folders: Sequence[Path]) -> list[str]:
+    """The names of all letters, sorted."""
+    return sorted(
+        {path.parent.name for base in folders for path in base.glob(f"letters/*/{PARTS[0]}")}
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LetterError(f"{path}: {error}") from error
+
+
+def _read_manifest(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(_read(path)) if path.exists() else {}
+    except tomllib.TOMLDecodeError as error:
+        raise LetterError(f"{path}: {error}") from error

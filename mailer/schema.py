@@ -1,0 +1,67 @@
+"""The whole metadata (importing this module makes every table known), and the database's own revision."""
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
+
+import recipients.models  # noqa: F401 - imported for its tables
+from mailer.foundation.database import Base, Database, DatabaseUnavailable
+
+metadata = Base.metadata
+
+
+class SchemaBehind(Exception):
+    """The database is not at the revision this code needs; nothing was read or changed."""
+
+
+def upgrade_schema(database: Database) -> str:
+    """Bring the database to the newest revision, creating it if it is empty; return the revision."""
+    config = _config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return _head()
+
+
+def current_revision(database: Database) -> str | None:
+    """The revision the database is at; None for an empty one.
+
+    Raises:
+        DatabaseUnavailable: it cannot be reached.
+    """
+    try:
+        with database.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        raise DatabaseUnavailable(str(error.orig).strip().splitlines()[0]) from error
+
+
+def require_current_schema(database: Database) -> None:
+    """Return if the database is at the revision this code needs.
+
+    Raises:
+        SchemaBehind: it is not, or is empty.
+        DatabaseUnavailable: it cannot be reached.
+    """
+    revision = current_revision(database)
+    if revision is None:
+        raise SchemaBehind("the database is empty: run  mailer init")
+    if revision != _head():
+        raise SchemaBehind(
+            f"the database is at revision {revision}, this code needs {_head()}:"
+            " run  mailer database upgrade"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "mailer:migrations")
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head

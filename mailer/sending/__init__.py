@@ -1,0 +1,1 @@
+"""The act of sending: claims, batches, outcomes, recovery."""

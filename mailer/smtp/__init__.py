@@ -1,0 +1,1 @@
+"""The mail protocol, and nothing of the domain."""

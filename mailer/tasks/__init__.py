@@ -1,0 +1,1 @@
+"""The Celery app, its settings, and one file of tasks per queue."""

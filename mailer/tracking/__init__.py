@@ -1,0 +1,1 @@
+"""The tokens and links both ends share, the event log, people and machines."""

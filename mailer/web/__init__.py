@@ -1,0 +1,1 @@
+"""Tracked links, public pages and health, over HTTP."""

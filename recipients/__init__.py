@@ -1,0 +1,1 @@
+"""Whom we may write to. It knows nothing of campaigns."""

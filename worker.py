@@ -1,0 +1,5 @@
+"""The Celery worker: `celery -A worker worker`."""
+
+from mailer.tasks.app import app
+
+__all__ = ["app"]
