@@ -1,4 +1,4 @@
-"""The Celery worker: `celery -A worker worker`."""
+"""The worker: ``celery -A worker worker``."""
 
 from mailer.tasks.app import app
 

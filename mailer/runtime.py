@@ -1,12 +1,22 @@
-"""What a process opens once: settings, database, clock, tokens, relays, and the sender's tools."""
+"""What a process opens once: settings, database, clock, tokens, relays, and the tools made of them."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from mailer.foundation.clock import Clock, open_clock
 from mailer.foundation.database import Database, open_database
-from mailer.foundation.settings import Settings
+from mailer.foundation.settings import Settings, SettingsError
+from mailer.launch import LaunchTools
 from mailer.schema import require_current_schema
+from mailer.sending.dispatch import Dispatcher
+from mailer.sending.letters import LetterTools, list_id
+from mailer.sending.tools import SendingTools, boot_id, host_id, open_own_journal
+from mailer.smtp.relays import BadRelay, Relay, parse_relay
 from mailer.tracking.tokens import Tokens
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +28,89 @@ class Runtime:
     clock: Clock
     tokens: Tokens
 
+    @property
+    def letter_tools(self) -> LetterTools:
+        """What it takes to write letters."""
+        return LetterTools(self.settings, self.tokens)
+
+    @property
+    def launch_tools(self) -> LaunchTools:
+        """What it takes to launch a campaign.
+
+        Raises:
+            SettingsError: a relay's URL makes no sense.
+        """
+        folders = tuple(template_folders(self.settings))
+        return LaunchTools(self.letter_tools, folders, relays_of(self.settings))
+
+    def make_dispatcher(self) -> Dispatcher:
+        """Connections to the relays, none of them opened yet.
+
+        Raises:
+            SettingsError: a relay's URL makes no sense.
+        """
+        return Dispatcher(relays_of(self.settings), greet_as=list_id(self.settings))
+
+    @contextmanager
+    def sending_tools(
+        self, *, is_stopping: Callable[[], bool] = lambda: False
+    ) -> Iterator[SendingTools]:
+        """The sender's tools, with a journal of this process's own.
+
+        Raises:
+            SettingsError: a relay's URL makes no sense.
+        """
+        dispatcher = self.make_dispatcher()
+        journal = open_own_journal(self.settings.state_dir)
+        try:
+            yield SendingTools(
+                database=self.database,
+                letters=self.letter_tools,
+                dispatcher=dispatcher,
+                journal=journal,
+                clock=self.clock,
+                host=host_id(self.settings.state_dir),
+                boot=boot_id(),
+                is_stopping=is_stopping,
+            )
+        finally:
+            dispatcher.close()
+            journal.close()
+
 
 def open_runtime(settings: Settings) -> Runtime:
     """Open what a process needs; the database is known to fit this code.
 
     Raises:
-        SettingsError: there is no key yet.
+        SettingsError: there is no key yet, or a rehearsal clock with a relay elsewhere.
         BadClock: the rehearsal clock cannot be read.
         SchemaBehind: the database is not at the revision this code needs.
         DatabaseUnavailable: the database cannot be reached.
     """
     tokens = Tokens(settings.signing_keys)
+    _ = settings.address_key
+    if settings.clock and not all(relay.is_local for relay in relays_of(settings)):
+        raise SettingsError("a rehearsal clock (MAILER_CLOCK) is refused with a relay elsewhere")
     database = open_database(settings.database)
     require_current_schema(database)
     return Runtime(settings, database, open_clock(settings.state_dir, settings.clock), tokens)
+
+
+def relays_of(settings: Settings) -> tuple[Relay, ...]:
+    """The relays the settings name.
+
+    Raises:
+        SettingsError: a relay's URL makes no sense.
+    """
+    try:
+        return tuple(parse_relay(url) for url in settings.relays)
+    except BadRelay as error:
+        raise SettingsError(f"setting smtp_relays: {error}") from error
+
+
+def template_folders(settings: Settings) -> list[Path]:
+    """Where templates are looked for: the office's own folder first, then those shipped."""
+    shipped = _PACKAGE / "templates"  # in the wheel
+    if not shipped.is_dir():
+        shipped = _PACKAGE.parent / "templates"  # in a checkout
+    return [*([settings.templates_dir] if settings.templates_dir else []), shipped]

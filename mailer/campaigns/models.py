@@ -163,9 +163,7 @@ class Delivery(Base):
         ForeignKey("campaigns.id"), primary_key=True, autoincrement=False
     )
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    recipient_id: Mapped[int | None] = mapped_column(
-        ForeignKey("recipients.id", ondelete="SET NULL")
-    )
+    recipient_id: Mapped[int | None] = mapped_column(ForeignKey("recipients.id", ondelete="SET NULL"))
     state: Mapped[DeliveryState] = mapped_column(default=DeliveryState.PENDING)
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"))
     """The retry batch it waits in; None while it belongs to its range."""

@@ -1,7 +1,15 @@
 """Which exit code an error of the logic ends the command line with; the message is the error's own."""
 
 from mailer.campaigns.errors import CampaignNotFound, NotAllowedNow
-from mailer.events.errors import BadEventFile, EventNotFound
+from mailer.embedded.errors import (
+    AlreadyRunning,
+    BadFaults,
+    DemoFailed,
+    FaultsNotFound,
+    ProgramMissing,
+    ServiceFailed,
+)
+from mailer.events.errors import BadEventFile, EventFileNotFound, EventNotFound
 from mailer.foundation.clock import BadClock
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import SettingsError
@@ -10,14 +18,17 @@ from mailer.rendering.errors import LetterError, LetterNotFound
 from mailer.schema import SchemaBehind
 from mailer.smtp.errors import RelayUnavailable
 from recipients.errors import (
+    BadAddress,
     BadRule,
     ImportRunning,
+    InputNotFound,
     RecipientNotFound,
+    SegmentExists,
     SegmentNotFound,
     UnreadableFile,
 )
 
-FAILED, NOT_FOUND, NOT_NOW, UNAVAILABLE, SETTINGS = 1, 4, 5, 69, 78
+FAILED, DONE_IN_PART, NOT_FOUND, NOT_NOW, UNAVAILABLE, SETTINGS = 1, 3, 4, 5, 69, 78
 
 _CODES: dict[type[Exception], int] = {
     LetterError: FAILED,
@@ -25,14 +36,24 @@ _CODES: dict[type[Exception], int] = {
     BadEventFile: FAILED,
     UnreadableFile: FAILED,
     BadRule: FAILED,
+    BadAddress: FAILED,
+    BadFaults: FAILED,
+    DemoFailed: FAILED,
+    ServiceFailed: FAILED,
     CampaignNotFound: NOT_FOUND,
     LetterNotFound: NOT_FOUND,
     EventNotFound: NOT_FOUND,
+    EventFileNotFound: NOT_FOUND,
     RecipientNotFound: NOT_FOUND,
     SegmentNotFound: NOT_FOUND,
+    InputNotFound: NOT_FOUND,
+    FaultsNotFound: NOT_FOUND,
     NotAllowedNow: NOT_NOW,
+    AlreadyRunning: NOT_NOW,
     ImportRunning: NOT_NOW,
+    SegmentExists: NOT_NOW,
     DatabaseUnavailable: UNAVAILABLE,
+    ProgramMissing: UNAVAILABLE,
     RelayUnavailable: UNAVAILABLE,
     SettingsError: SETTINGS,
     BadClock: SETTINGS,

@@ -6,4 +6,25 @@ class EventNotFound(Exception):
 
 
 class BadEventFile(Exception):
-    """The event file cannot be used; the message names file, entry and reason."""
+    """The event file cannot be used at all; the message names file and reason."""
+
+
+class EventFileNotFound(BadEventFile):
+    """There is no event file of that name."""
+
+
+class BadEventValue(Exception):
+    """A value does not fit its field of an event; the message says why and what would."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field} {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class BadLead(Exception):
+    """Not a lead such as ``14 days`` or ``2 hours``."""
+
+
+class AlreadySent(Exception):
+    """This reminder has gone before; whoever raised this must send nothing."""

@@ -56,7 +56,7 @@ class ReminderRequest(Base):
 
 
 class ReminderState(StrEnum):
-    """Where a reminder stands; ``sent`` and ``cancelled`` are stored, the others follow from now."""
+    """Where a reminder stands; ``sent`` and ``cancelled`` are stored, the others derived from now."""
 
     PLANNED = "planned"
     DUE = "due"

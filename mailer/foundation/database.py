@@ -1,6 +1,7 @@
 """One way to the database, SQLite or PostgreSQL: the metadata, the engine, and short transactions."""
 
 import enum
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,9 +105,34 @@ class Database:
         with _named_errors(), self._reading() as db:
             yield db
 
+    @contextmanager
+    def own_connection(self) -> Iterator[Connection]:
+        """A connection closed for good at the end: its temporary tables go with it.
+
+        Its transactions take SQLite's write lock only inside ``begin_write``.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached; open transactions were rolled back.
+        """
+        with _named_errors(), self.engine.connect() as connection:
+            connection.detach()
+            connection.execution_options(mailer_reads_only=True)
+            yield connection
+
     def dispose(self) -> None:
         """Close the pooled connections; a forked child calls this before its first query."""
         self.engine.dispose()
+
+
+@contextmanager
+def begin_write(connection: Connection) -> Iterator[None]:
+    """One writing transaction on a connection of one's own: committed, or rolled back on any error."""
+    connection.execution_options(mailer_reads_only=False)
+    try:
+        with connection.begin():
+            yield
+    finally:
+        connection.execution_options(mailer_reads_only=True)
 
 
 @contextmanager
@@ -125,12 +151,17 @@ def open_database(url: str) -> Database:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+        engine = create_engine(
+            parsed,
+            json_serializer=_write_json,
+            connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000},
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
         engine = create_engine(
             parsed,
+            json_serializer=_write_json,
             pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "options": "-c timezone=utc"},
         )
@@ -140,6 +171,11 @@ def open_database(url: str) -> Database:
         sessionmaker(engine, expire_on_commit=False),
         sessionmaker(reading, expire_on_commit=False),
     )
+
+
+def _write_json(value: object) -> str:
+    """Letters stay letters: SQLite compares the keys of a JSON path as they are written."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

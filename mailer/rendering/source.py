@@ -44,13 +44,18 @@ class LetterSource:
         """The event's fields this reminder cannot do without."""
         return tuple(self.manifest.get("needs", ()))
 
-    @property
-    def signatories(self) -> tuple[Signatory, ...]:
-        """Who signs the letter, in order."""
+    def signatories(self, language: str) -> tuple[Signatory, ...]:
+        """Who signs the letter, in order, with their offices in a language (``office_en``)."""
         return tuple(
-            Signatory(str(entry["office"]), str(entry["name"]))
+            Signatory(str(entry.get(f"office_{language}", entry["office"])), str(entry["name"]))
             for entry in self.manifest.get("signatories", ())
         )
+
+    @property
+    def preview_note(self) -> str | None:
+        """What a preview says above the letter, and the letter itself does not."""
+        note = self.manifest.get("preview_note")
+        return None if note is None else str(note)
 
     def counts_as(self, key: str) -> str:
         """What a click on a link counts as: ``download``, ``registration`` or ``link``.
@@ -94,9 +99,7 @@ def load_letter(name: str, folders: Sequence[Path]) -> LetterSource:
 
 def list_letters(folders: Sequence[Path]) -> list[str]:
     """The names of all letters, sorted."""
-    return sorted(
-        {path.parent.name for base in folders for path in base.glob(f"letters/*/{PARTS[0]}")}
-    )
+    return sorted({path.parent.name for base in folders for path in base.glob(f"letters/*/{PARTS[0]}")})
 
 
 def _read(path: Path) -> str:

@@ -26,6 +26,8 @@ class Purpose(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     BOUNCE = "bounce"
     PASS_ON = "pass_on"
+    MESSAGE_ID = "message_id"
+    """Opens nothing; makes Message-IDs that cannot be guessed and lead back to their delivery."""
 
 
 class BadToken(Exception):

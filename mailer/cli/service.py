@@ -1,0 +1,120 @@
+"""`mailer up | web | sink | demo`: what runs until it is told to stop."""
+
+import asyncio
+import contextlib
+import importlib
+import signal
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from mailer.cli.output import runtime_of, say, settings_of
+from mailer.embedded.errors import ServiceFailed
+from mailer.embedded.faults import Faults, load_faults
+from mailer.embedded.processes import Stop
+from mailer.embedded.services import LOOPBACK, child_environment, services
+from mailer.embedded.sink import serve_sink
+from mailer.embedded.supervisor import Supervisor, only_one
+from mailer.foundation.log import configure_log
+
+_port = click.IntRange(1, 65535)
+
+
+@click.command()
+@click.option("--port", type=_port, default=8000, show_default=True, help="Of the web application.")
+@click.pass_context
+def up(ctx: click.Context, port: int) -> None:
+    """Run web, worker, scheduler and the embedded services until Ctrl-C.
+
+    Whatever dies is started again within five seconds.
+    """
+    began = time.monotonic()
+    runtime = runtime_of(ctx)
+    settings = runtime.settings
+    runtime.database.dispose()
+    environment = child_environment(ctx.find_root().obj or {})
+    if "public_url" not in settings.model_fields_set:
+        environment["MAILER_PUBLIC_URL"] = f"http://{LOOPBACK}:{port}"
+    logs = settings.state_dir / "logs"
+    supervisor = Supervisor(settings.state_dir, environment, say, logs)
+    _stop_on_signals(supervisor.stop)
+    with only_one(settings.state_dir):
+        chosen = services(settings, port=port)
+        supervisor.run(
+            chosen,
+            when_ready=lambda: say(
+                f"ready in {time.monotonic() - began:.1f} s: http://{LOOPBACK}:{port}"
+                f" - logs in {logs} - Ctrl-C ends everything"
+            ),
+        )
+    say("everything has ended")
+
+
+@click.command()
+@click.option("--port", type=_port, default=8000, show_default=True)
+@click.option("--host", default=LOOPBACK, show_default=True, help="The address to listen on.")
+@click.pass_context
+def web(ctx: click.Context, port: int, host: str) -> None:
+    """Run only the web application."""
+    runtime = runtime_of(ctx)
+    # Command line and web are two doors of one house: neither imports the other, this one opens it.
+    importlib.import_module("mailer.web.server").serve(runtime, host, port)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=1025, show_default=True)
+@click.option("--host", default=LOOPBACK, show_default=True, help="The address to listen on.")
+@click.option("--faults", type=click.Path(path_type=Path), help="How to misbehave, and to whom (TOML).")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Where letters go; default: sink/ in the state folder.",
+)
+@click.option(
+    "--keep", type=click.IntRange(0), default=2000, show_default=True, help="Letters to keep as files."
+)
+@click.pass_context
+def sink(
+    ctx: click.Context, port: int, host: str, faults: Path | None, folder: Path | None, keep: int
+) -> None:
+    """Run a mail server that keeps letters instead of delivering them.
+
+    letters.tsv in its folder tells recipient and Message-ID of every letter.
+    """
+    settings = settings_of(ctx)
+    configure_log(settings.log_format)
+    folder = (folder or settings.state_dir / "sink").absolute()
+    rules = load_faults(faults) if faults else Faults()
+
+    def tell(taken: int) -> None:
+        say(f"keeping letters in {folder}; relay: smtp://{host}:{taken}?starttls=never")
+
+    serving = serve_sink(folder, host=host, port=port, faults=rules, keep=keep, when_ready=tell)
+    try:
+        asyncio.run(_until_signalled(serving))
+    except OSError as error:
+        raise ServiceFailed(
+            f"the sink cannot run on port {port} in {folder}: {error.strerror}"
+        ) from error
+
+
+async def _until_signalled(serving: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(serving)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _stop_on_signals(stop: Stop) -> None:
+    """Let the first Ctrl-C, TERM or hang-up ask, and the second one hurry."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.ask()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handle)

@@ -1,0 +1,123 @@
+"""What the fields of an event may hold, whoever gives them: an event file or the command line."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from urllib.parse import urlsplit
+
+from mailer.events.errors import BadEventValue
+from mailer.tracking.links import locate
+from recipients.models import Region
+
+REQUIRED = ("slug", "title", "date")
+
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_CLOCK = re.compile(r"[0-2]?[0-9][:.][0-5][0-9]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LONGEST_SLUG, _LONGEST_TEXT, _LONGEST_URL = 64, 300, 2000
+
+
+def read_field(field: str, value: object) -> object:
+    """The value of a field in the type the event keeps; None for an empty one.
+
+    Args:
+        field: one of ``FIELDS``.
+        value: what a TOML file or a person gave.
+
+    Raises:
+        BadEventValue: there is no such field, or the value does not fit it.
+    """
+    if field not in FIELDS:
+        raise BadEventValue(field, f"is no field of an event; there are: {', '.join(FIELDS)}")
+    if isinstance(value, str):
+        value = value.strip()
+    if value is None or value == "":
+        if field in REQUIRED:
+            raise BadEventValue(field, "is missing")
+        return None
+    return FIELDS[field](field, value)
+
+
+def _read_slug(field: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST_SLUG or not _SLUG.fullmatch(value):
+        raise BadEventValue(
+            field, f"must be a-z, 0-9 and hyphens, at most {_LONGEST_SLUG}, not {value!r}"
+        )
+    return value
+
+
+def _read_text(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise BadEventValue(field, f"must be text in quotation marks, not {value!r}")
+    if len(value) > _LONGEST_TEXT:
+        raise BadEventValue(field, f"is too long: {len(value)} of {_LONGEST_TEXT} characters")
+    if _UNPRINTABLE.search(value):
+        raise BadEventValue(field, "must be one line without control characters")
+    return value
+
+
+def _read_region(field: str, value: object) -> str:
+    text = _read_text(field, value).casefold().removeprefix("region ").strip()
+    for region in Region:
+        if region.casefold() == text:
+            return region.value
+    raise BadEventValue(field, f"must be one of {', '.join(Region)}, not {value!r}")
+
+
+def _read_date(field: str, value: object) -> date:
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise BadEventValue(field, f"must be a day such as 2014-03-24, not {str(value)!r}")
+    return value
+
+
+def _read_time(field: str, value: object) -> time:
+    if isinstance(value, time):
+        return value.replace(microsecond=0)
+    if isinstance(value, str) and _CLOCK.fullmatch(value):
+        hour, minute = (int(part) for part in re.split("[:.]", value))
+        if hour < 24:
+            return time(hour, minute)
+    raise BadEventValue(field, f"must be a time of day such as 09:30, not {str(value)!r}")
+
+
+def _read_url(field: str, value: object) -> str:
+    if (
+        not isinstance(value, str)
+        or any(character.isspace() for character in value)
+        or not value.startswith(("http://", "https://"))
+        or locate("", value) is None
+    ):
+        raise BadEventValue(field, f"must be an http or https address, not {value!r}")
+    if "@" in urlsplit(value).netloc:
+        raise BadEventValue(field, "must not carry a user name or password")
+    if len(value) > _LONGEST_URL:
+        raise BadEventValue(field, f"is too long: {len(value)} of {_LONGEST_URL} characters")
+    return value
+
+
+def _read_capacity(field: str, value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1_000_000:
+        raise BadEventValue(field, f"must be a whole number of seats, at least 1, not {value!r}")
+    return value
+
+
+FIELDS: Mapping[str, Callable[[str, object], object]] = {
+    "slug": _read_slug,
+    "title": _read_text,
+    "date": _read_date,
+    "time": _read_time,
+    "place": _read_text,
+    "address": _read_text,
+    "region": _read_region,
+    "programme_url": _read_url,
+    "registration_url": _read_url,
+    "capacity": _read_capacity,
+}
+"""The fields a person may give, in the order in which one writes them."""

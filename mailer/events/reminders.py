@@ -1,0 +1,350 @@
+"""Which reminders there are, when each is due, to whom it goes, and why it does not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, func, select, union
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.audience import is_suppressed
+from mailer.campaigns.models import Campaign, Delivery, Link
+from mailer.events.catalogue import list_events
+from mailer.events.dates import Lead, due_moment, parse_lead, resolve_local
+from mailer.events.errors import AlreadySent, BadLead
+from mailer.events.fields import FIELDS
+from mailer.events.models import Event, EventState, Reminder, ReminderRequest, ReminderState
+from mailer.rendering.errors import LetterError
+from mailer.rendering.source import LetterSource, list_letters, load_letter
+from mailer.tracking.models import Label, TrackingEvent, TrackingKind
+from recipients.models import Recipient, TrackingChoice
+
+ON_TIME = timedelta(minutes=10)
+"""A reminder that leaves within this time of its due moment is not late: some ticks may fail."""
+
+_PERSONAL_MODES = ("personal", "consent")
+"""Modes that may keep a click with its recipient; under consent, only for those who gave it."""
+
+
+class AudienceRule(StrEnum):
+    """Who gets a reminder."""
+
+    INTERESTED = "interested"
+    """Those who asked to be reminded and, where tracking is personal, those who clicked the event's
+    registration link."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReminder:
+    """One reminder of one event as it stands at a moment."""
+
+    event_id: int
+    event_slug: str
+    lead: str
+    rule: str
+    letter: str
+    """The name of the letter that is sent."""
+    due_at: datetime
+    """UTC."""
+    local_time: datetime
+    """The same moment as clocks show it where people plan."""
+    state: ReminderState
+    audience: int = 0
+    """To how many it goes, or went."""
+    late: bool = False
+    """Went, or would go now, so long after its moment that it should be told."""
+    reason: str | None = None
+    """Why it does not go; None where nothing is in its way."""
+    lacking: tuple[str, ...] = ()
+    """The event's fields that its text needs and that are not known."""
+    campaign_id: int | None = None
+
+
+def reminder_letters(folders: Sequence[Path]) -> list[LetterSource]:
+    """The letters that are reminders: those whose manifest names leads.
+
+    Raises:
+        LetterError: a letter cannot be read.
+    """
+    letters = (load_letter(name, folders) for name in list_letters(folders))
+    return [letter for letter in letters if letter.leads]
+
+
+def plan_reminders(
+    db: Session,
+    letters: Sequence[LetterSource],
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    grace: timedelta,
+) -> list[PlannedReminder]:
+    """Every reminder of every event, by the moment it is due.
+
+    Args:
+        zone: in which local times are shown; events are computed in their own.
+        grace: how late a reminder may still go.
+
+    Raises:
+        LetterError: a reminder letter's leads or needs make no sense.
+    """
+    return [
+        _count_audience(db, planned) for planned in _derive(db, letters, now=now, zone=zone, grace=grace)
+    ]
+
+
+def due_reminders(
+    db: Session,
+    letters: Sequence[LetterSource],
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    grace: timedelta,
+) -> list[PlannedReminder]:
+    """The reminders to send now; counts nobody else's audience, so that a tick stays cheap.
+
+    Raises:
+        LetterError: as ``plan_reminders``.
+    """
+    return [
+        _count_audience(db, planned)
+        for planned in _derive(db, letters, now=now, zone=zone, grace=grace)
+        if planned.state is ReminderState.DUE
+    ]
+
+
+def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select[int]:
+    """The ids of those who asked or clicked, less those who get no more mail.
+
+    Machines' clicks count for nothing, nor do those of people who object to being tracked.
+
+    Args:
+        until: only those who asked or clicked by then: a reminder's due moment, so that whoever
+            joins later gets the next one only. None is everybody so far.
+    """
+    asked = select(ReminderRequest.recipient_id).where(ReminderRequest.event_id == event_id)
+    clicked = (
+        select(Delivery.recipient_id)
+        .join(
+            TrackingEvent,
+            (TrackingEvent.campaign_id == Delivery.campaign_id)
+            & (TrackingEvent.position == Delivery.position),
+        )
+        .join(
+            Link,
+            (Link.campaign_id == TrackingEvent.campaign_id) & (Link.number == TrackingEvent.link_number),
+        )
+        .join(Event, Event.slug == Link.event_slug)
+        .join(Campaign, Campaign.id == Link.campaign_id)
+        .join(Recipient, Recipient.id == Delivery.recipient_id)
+        .where(
+            Event.id == event_id,
+            Link.kind == "registration",
+            Campaign.tracking.in_(_PERSONAL_MODES),
+            TrackingEvent.kind == TrackingKind.CLICK,
+            TrackingEvent.label != Label.MACHINE,
+            Recipient.tracking.is_distinct_from(TrackingChoice.OBJECTION),
+        )
+    )
+    if until is not None:
+        asked = asked.where(ReminderRequest.asked_at <= until)
+        clicked = clicked.where(TrackingEvent.at <= until)
+    interested = union(asked, clicked).subquery()
+    return select(Recipient.id).where(
+        Recipient.id.in_(select(interested.c.recipient_id)), ~is_suppressed()
+    )
+
+
+def store_sent(
+    db: Session,
+    planned: PlannedReminder,
+    *,
+    campaign_id: int | None,
+    audience: int,
+    now: datetime,
+) -> Reminder:
+    """Remember that a reminder has gone; of two who try at once, one succeeds.
+
+    Args:
+        campaign_id: the campaign it went as; None if nobody wanted it, so that there was nothing
+            to send.
+
+    Raises:
+        AlreadySent: it has gone before; the caller's transaction must be rolled back.
+    """
+    reminder = Reminder(
+        event_id=planned.event_id,
+        lead=planned.lead,
+        rule=planned.rule,
+        state=ReminderState.SENT,
+        due_at=planned.due_at,
+        late=_is_late(planned.due_at, now),
+        audience=audience,
+        campaign_id=campaign_id,
+        at=now,
+    )
+    try:
+        with db.begin_nested():
+            db.add(reminder)
+    except IntegrityError as error:
+        raise AlreadySent(
+            f"the reminder {planned.lead} before {planned.event_slug} has gone before"
+        ) from error
+    return reminder
+
+
+def list_sent(db: Session) -> list[tuple[Reminder, str, str | None]]:
+    """The reminders that have gone or were called off, each with event slug and campaign name."""
+    rows = db.execute(
+        select(Reminder, Event.slug, Campaign.name)
+        .join(Event, Event.id == Reminder.event_id)
+        .outerjoin(Campaign, Campaign.id == Reminder.campaign_id)
+        .order_by(Reminder.at, Reminder.id)
+    )
+    return [(reminder, slug, name) for reminder, slug, name in rows]
+
+
+def _derive(
+    db: Session,
+    letters: Sequence[LetterSource],
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    grace: timedelta,
+) -> list[PlannedReminder]:
+    """The plan without audiences that would have to be counted."""
+    by_lead = _letters_by_lead(letters)
+    stored = {(row.event_id, row.lead, row.rule): row for row in db.scalars(select(Reminder)).all()}
+    plan = []
+    for event in list_events(db):
+        for lead, letter in by_lead.items():
+            key = (event.id, str(lead), AudienceRule.INTERESTED)
+            planned = _plan_one(event, lead, letter, stored.get(key), zone)
+            if key not in stored:
+                planned = _derive_state(planned, event, letter, now=now, grace=grace)
+            plan.append(planned)
+    return sorted(_drop_overtaken(plan), key=lambda planned: (planned.due_at, planned.event_slug))
+
+
+def _letters_by_lead(letters: Sequence[LetterSource]) -> dict[Lead, LetterSource]:
+    """Which letter goes at which lead, the longest first."""
+    by_lead: dict[Lead, LetterSource] = {}
+    for letter in letters:
+        for need in letter.needs:
+            if need not in FIELDS:
+                raise LetterError(
+                    f"letter {letter.name}: needs: {need!r} is no field of an event;"
+                    f" there are: {', '.join(FIELDS)}"
+                )
+        for text in letter.leads:
+            try:
+                lead = parse_lead(str(text))
+            except BadLead as error:
+                raise LetterError(f"letter {letter.name}: leads: {error}") from error
+            if lead in by_lead:
+                raise LetterError(
+                    f"letters {by_lead[lead].name} and {letter.name} both go {lead} before an"
+                    " event; take the lead out of one of them"
+                )
+            by_lead[lead] = letter
+    longest_first = sorted(by_lead, key=lambda lead: lead.length, reverse=True)
+    return {lead: by_lead[lead] for lead in longest_first}
+
+
+def _plan_one(
+    event: Event, lead: Lead, letter: LetterSource, row: Reminder | None, zone: ZoneInfo
+) -> PlannedReminder:
+    """The reminder as stored, or still to be judged."""
+    due_at = row.due_at if row else due_moment(event.date, event.time, lead, ZoneInfo(event.timezone))
+    planned = PlannedReminder(
+        event_id=event.id,
+        event_slug=event.slug,
+        lead=str(lead),
+        rule=AudienceRule.INTERESTED,
+        letter=letter.name,
+        due_at=due_at,
+        local_time=due_at.astimezone(zone),
+        state=ReminderState.PLANNED,
+    )
+    if row is None:
+        return planned
+    return replace(
+        planned,
+        state=row.state,
+        audience=row.audience,
+        late=row.late,
+        campaign_id=row.campaign_id,
+    )
+
+
+def _derive_state(
+    planned: PlannedReminder,
+    event: Event,
+    letter: LetterSource,
+    *,
+    now: datetime,
+    grace: timedelta,
+) -> PlannedReminder:
+    """Judge by the clock and by what the event lacks what has neither gone nor been called off."""
+    if event.state is EventState.CANCELLED:
+        return replace(planned, state=ReminderState.CANCELLED, reason="the event does not take place")
+    lacking = _find_lacking(event, letter, planned.lead)
+    hole = f"the event has no {' and no '.join(lacking)} yet" if lacking else None
+    planned = replace(planned, reason=hole, lacking=lacking)
+    if now > planned.due_at + grace:
+        hours = round(grace.total_seconds() / 3600)
+        reason = hole or f"more than {hours} hours late"
+        return replace(planned, state=ReminderState.MISSED, reason=reason)
+    if now >= _begins(event):
+        reason = hole or "the event had begun"
+        return replace(planned, state=ReminderState.MISSED, reason=reason)
+    if hole:
+        return replace(planned, state=ReminderState.BLOCKED)
+    if now >= planned.due_at:
+        return replace(planned, state=ReminderState.DUE, late=_is_late(planned.due_at, now))
+    return planned
+
+
+def _find_lacking(event: Event, letter: LetterSource, lead: str) -> tuple[str, ...]:
+    """The fields that the reminder cannot do without and the event does not have yet."""
+    needs = dict.fromkeys(letter.needs)
+    if parse_lead(lead).unit == "hour":
+        needs["time"] = None
+    return tuple(need for need in needs if getattr(event, need) is None)
+
+
+def _begins(event: Event) -> datetime:
+    """The beginning of the event; the end of its day where no time is known."""
+    zone = ZoneInfo(event.timezone)
+    if event.time is None:
+        return resolve_local(event.date + timedelta(days=1), time(0), zone)
+    return resolve_local(event.date, event.time, zone)
+
+
+def _is_late(due_at: datetime, now: datetime) -> bool:
+    return now > due_at + ON_TIME
+
+
+def _drop_overtaken(plan: Sequence[PlannedReminder]) -> Iterator[PlannedReminder]:
+    """Send nobody two reminders of one event at once: the nearest goes, the others are missed."""
+    latest: dict[int, datetime] = {}
+    for planned in plan:
+        if planned.state in {ReminderState.DUE, ReminderState.SENT}:
+            earlier = latest.get(planned.event_id, planned.due_at)
+            latest[planned.event_id] = max(earlier, planned.due_at)
+    for planned in plan:
+        if planned.state is ReminderState.DUE and planned.due_at < latest[planned.event_id]:
+            reason = "the next reminder of the event goes instead"
+            yield replace(planned, state=ReminderState.MISSED, late=False, reason=reason)
+        else:
+            yield planned
+
+
+def _count_audience(db: Session, planned: PlannedReminder) -> PlannedReminder:
+    if planned.state in {ReminderState.SENT, ReminderState.CANCELLED}:
+        return planned
+    audience = reminder_audience(planned.event_id, until=planned.due_at).subquery()
+    return replace(planned, audience=db.scalar(select(func.count()).select_from(audience)) or 0)

@@ -1,0 +1,82 @@
+"""An append-only file that survives kill -9, held by one process for as long as it lives.
+
+What ``write`` has returned from is in the kernel's hands: it outlives the process, though not the
+machine. Only ``sync`` outlives that. A line cut short by a crash is no line.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class JournalHeld(Exception):
+    """Another living process holds the journal; nothing was read or written."""
+
+
+class Journal:
+    """One process's notes, a line each."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal, made if need be, and hold it.
+
+        Raises:
+            JournalHeld: another process has it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise JournalHeld(path.name) from error
+
+    def write(self, line: str) -> None:
+        """Note one line; when this returns, a kill of the process cannot lose it."""
+        data = line.encode() + b"\n"
+        written = os.write(self._descriptor, data)
+        if written != len(data):
+            raise OSError(f"short write to {self.path.name}")
+
+    def sync(self) -> None:
+        """Put what was noted on the disk."""
+        os.fdatasync(self._descriptor)
+
+    def clear(self) -> None:
+        """Forget everything noted: it stands in the database now."""
+        os.ftruncate(self._descriptor, 0)
+
+    def lines(self) -> Iterator[str]:
+        """Every whole line noted so far, in order."""
+        return _whole_lines(self.path)
+
+    def close(self) -> None:
+        """Let go of the file; the notes stay."""
+        os.close(self._descriptor)
+
+
+
+@contextmanager
+def take_over(path: Path) -> Iterator[Journal]:
+    """Hold the journal of a process that is gone.
+
+    Raises:
+        FileNotFoundError: there is no such journal.
+        JournalHeld: its process is alive.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    journal = Journal(path)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _whole_lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line[:-1].decode()

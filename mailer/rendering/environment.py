@@ -1,0 +1,75 @@
+"""Jinja2 as letters may use it: sandboxed, strict about names, with the filters for dates and times."""
+
+from collections.abc import Callable, Mapping
+from datetime import date, time
+from typing import Any, NoReturn
+
+from jinja2 import DictLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from mailer.rendering.errors import RecipientValueError
+from mailer.rendering.source import DEFAULT_LANGUAGE
+from mailer.rendering.values import Attributes
+
+_DAYS = {
+    "da": ("mandag", "tirsdag", "onsdag", "torsdag", "fredag", "lørdag", "søndag"),
+    "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+}
+_MONTHS = {
+    "da": (
+        *("januar", "februar", "marts", "april", "maj", "juni"),
+        *("juli", "august", "september", "oktober", "november", "december"),
+    ),
+    "en": (
+        *("January", "February", "March", "April", "May", "June"),
+        *("July", "August", "September", "October", "November", "December"),
+    ),
+}
+
+
+class Missing(StrictUndefined):
+    """A name the letter may not use; a missing attribute is the recipient's, any other the letter's."""
+
+    def _fail_with_undefined_error(self, *args: Any, **kwargs: Any) -> NoReturn:
+        if isinstance(self._undefined_obj, Attributes):
+            raise RecipientValueError(f"the recipient has no attribute {self._undefined_name!r}")
+        super()._fail_with_undefined_error(*args, **kwargs)
+
+    __iter__ = __str__ = __len__ = _fail_with_undefined_error
+    __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error
+
+
+def make_environment(
+    files: Mapping[str, str], language: str, *, autoescape: bool
+) -> ImmutableSandboxedEnvironment:
+    """An environment over a letter's files, with dates and times in its language."""
+    environment = ImmutableSandboxedEnvironment(
+        loader=DictLoader(files),
+        undefined=Missing,
+        autoescape=autoescape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    language = language if language in _DAYS else DEFAULT_LANGUAGE
+    filters: dict[str, Callable[..., str]] = {
+        "long_date": lambda day: long_date(day, language),
+        "clock_time": lambda moment: clock_time(moment, language),
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+def long_date(day: date, language: str) -> str:
+    """``mandag den 24. marts 2014``, ``Monday 24 March 2014``."""
+    weekday, month = _DAYS[language][day.weekday()], _MONTHS[language][day.month - 1]
+    if language == "da":
+        return f"{weekday} den {day.day}. {month} {day.year}"
+    return f"{weekday} {day.day} {month} {day.year}"
+
+
+def clock_time(moment: time, language: str) -> str:
+    """``kl. 9.30``, ``9:30 am``."""
+    if language == "da":
+        return f"kl. {moment.hour}.{moment.minute:02}"
+    return f"{moment.hour % 12 or 12}:{moment.minute:02} {'am' if moment.hour < 12 else 'pm'}"

@@ -1,0 +1,186 @@
+"""What a report of a campaign is: figures as frozen values, and nothing of any person."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from enum import StrEnum
+
+
+class Dimension(StrEnum):
+    """What figures can be broken down by; there is none for what a person believes or belongs to."""
+
+    ROLE = "role"
+    SECTOR = "sector"
+    REGION = "region"
+    ORGANISATION = "organisation"
+    EVENT = "event"
+    LINK = "link"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which campaign a report is about, and how it stood when the figures were counted."""
+
+    name: str
+    letter: str
+    segment: str | None
+    state: str
+    tracking: str
+    dated_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    counted_at: datetime
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """How often something was done, and by how many."""
+
+    recipients: int | None
+    """Distinct deliveries, of any label; None where tracking knows no person."""
+    total: int
+    """Events; people, machines and unsure add up to it."""
+    people: int
+    machines: int
+    unsure: int
+    recipients_people: int | None
+    """Distinct deliveries with at least one event that was a person's."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngagementFigures:
+    """What was done with the letters. Downloads and registration clicks are clicks, too."""
+
+    opens: Engagement
+    clicks: Engagement
+    downloads: Engagement
+    registration_clicks: Engagement
+    unsubscribes: Engagement
+    views: Engagement
+    """Read in a browser, by the personal link."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentReminder:
+    """A reminder of an event that has gone or was called off."""
+
+    lead: str
+    rule: str
+    state: str
+    due_at: datetime
+    late: bool
+    audience: int
+    campaign: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFigures:
+    """An event that the letter invites to. A registration click is not a registration."""
+
+    slug: str
+    title: str
+    date: date | None
+    time: time | None
+    place: str | None
+    region: str | None
+    clicks: int
+    """On any link of the event."""
+    recipients: int | None
+    registration_clicks: int
+    registration_recipients: int | None
+    reminder_requests: int
+    """Recipients of this campaign who asked to be reminded."""
+    reminders_sent: int
+    reminded: int
+    """Letters of all reminders sent, to whomever."""
+    reminders: Sequence[SentReminder]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFigures:
+    """One link of the letter."""
+
+    number: int
+    key: str
+    kind: str
+    event: str | None
+    target: str
+    clicks: int
+    recipients: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One value of a dimension. What was done is counted in distinct deliveries, of any label.
+
+    It is None where tracking knows no person. Every recipient has every event and link in the letter,
+    so that these groups share the campaign's audience.
+    """
+
+    value: str | None
+    """None: the recipient is erased, or its list said nothing."""
+    audience: int
+    sent: int
+    bounced: int
+    opened: int | None
+    clicked: int | None
+    downloaded: int | None
+    registration_clicked: int | None
+    clicks: int | None
+    """Events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What was done in one hour or on one day, of local time; events of any label."""
+
+    start: datetime
+    opens: int
+    clicks: int
+    registration_clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverTime:
+    """What was done when, without gaps from the letter's date to the last thing done."""
+
+    step: str
+    """``hour`` or ``day``."""
+    moments: Sequence[Moment]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Visits to one public page since the letter's date, from wherever the visitor came."""
+
+    page: str | None
+    total: int
+    people: int
+    machines: int
+    unsure: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Readers beyond the recipients: nobody in particular, and never added to them."""
+
+    pass_on: Engagement
+    visits: int
+    pages: Sequence[Page]
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignReport:
+    """Everything a report of one campaign tells."""
+
+    about: About
+    delivery: Mapping[str, int]
+    """The audience, and the ten states that add up to it."""
+    engagement: EngagementFigures
+    events: Sequence[EventFigures]
+    links: Sequence[LinkFigures]
+    by: Mapping[Dimension, Sequence[Group]]
+    over_time: OverTime
+    reach: Reach

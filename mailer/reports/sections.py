@@ -1,0 +1,477 @@
+"""The parts of the report's page: figures with their words, charts and tables, in Danish."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mailer.reports import danish
+from mailer.reports.charts import Bar, Column, bar_chart, column_chart, stacked_bar
+from mailer.reports.counting import DOWNLOAD, REGISTRATION
+from mailer.reports.danish import number, percent
+from mailer.reports.report import (
+    CampaignReport,
+    Dimension,
+    Engagement,
+    EventFigures,
+    Group,
+    Moment,
+    Page,
+)
+
+_MOST_BARS = 12
+_MOST_LINK_BARS = 8
+_MOST_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One of the figures the page begins with."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a figure means, and what it does not."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What stands beside a chart; the first cell of a row is its heading."""
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What a colour of a chart stands for."""
+
+    colour: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A chart and the figures behind it."""
+
+    id: str
+    title: str
+    text: str
+    legend: Sequence[Legend]
+    chart: str
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step on the way from letter to registration."""
+
+    label: str
+    count: int
+    words: str
+    colour: str
+
+
+def key_figures(report: CampaignReport) -> list[Figure]:
+    """The figures the page begins with; only what the letter can be measured on."""
+    audience, sent = report.delivery["audience"], report.delivery["sent"]
+    figures = [
+        Figure("Modtagere", number(audience), "breve i udsendelsen"),
+        Figure("Modtaget", number(sent), f"{percent(sent, audience)} af brevene"),
+    ]
+    done = report.engagement
+    measured = [("Åbnet", done.opens, "åbninger"), ("Klikket", done.clicks, "klik")]
+    if _carries(report, DOWNLOAD):
+        measured.append(("Materialet hentet", done.downloads, "hentninger"))
+    if _carries(report, REGISTRATION):
+        measured.append(("Tilmelding åbnet", done.registration_clicks, "klik"))
+    if report.about.tracking == "none":
+        return figures
+    for label, engagement, noun in measured:
+        if engagement.recipients is None:
+            figures.append(Figure(label, number(engagement.total), f"{noun} i alt"))
+        else:
+            share = f"{percent(engagement.recipients, sent)} af de modtagne"
+            figures.append(Figure(label, number(engagement.recipients), share))
+    return figures
+
+
+def funnel(report: CampaignReport) -> str:
+    """The way from letter to registration, as a chart; every bar a share of the audience."""
+    steps = _steps(report)
+    audience = report.delivery["audience"]
+    bars = [
+        Bar(step.label, step.words, [(step.count / audience if audience else 0, step.colour)])
+        for step in steps
+    ]
+    return bar_chart("tragt", "Fra brev til tilmelding", _told(bars), bars)
+
+
+def _steps(report: CampaignReport) -> list[_Step]:
+    audience, sent = report.delivery["audience"], report.delivery["sent"]
+    steps = [
+        _Step("Modtagere", audience, number(audience), "c-track"),
+        _Step("Modtaget af mailserveren", sent, _share(sent, audience), "c-sent"),
+    ]
+    done = report.engagement
+    further = [("Åbnet", done.opens, "c-open"), ("Klikket på et link", done.clicks, "c-click")]
+    if _carries(report, DOWNLOAD):
+        further.append(("Hentet materialet", done.downloads, "c-click"))
+    if _carries(report, REGISTRATION):
+        further.append(("Åbnet en tilmelding", done.registration_clicks, "c-register"))
+    for label, engagement, colour in further:
+        if engagement.recipients is not None and report.about.tracking != "none":
+            who = engagement.recipients
+            steps.append(_Step(label, who, _share(who, sent), colour))
+    return steps
+
+
+def notes(report: CampaignReport) -> list[Note]:
+    """What the figures mean and do not mean, for this letter."""
+    told = [
+        Note(
+            "Modtaget er ikke læst",
+            "En mailserver har taget imod brevet. Om det ligger i indbakken eller i et spamfilter,"
+            " kan ingen afsender se.",
+        )
+    ]
+    opens = report.engagement.opens
+    if opens.total:
+        text = (
+            "En åbning er et usynligt billede, der bliver hentet. Nogle mailprogrammer henter det,"
+            " uden at nogen læser; andre viser aldrig billeder."
+        )
+        if opens.recipients and opens.recipients_people is not None:
+            text += (
+                f" Ved {number(opens.recipients_people)} af de {number(opens.recipients)} åbnede"
+                " breve tyder sporene på et menneske."
+            )
+        told.append(Note("Åbninger er usikre", text))
+    if _carries(report, REGISTRATION):
+        told.append(
+            Note(
+                "Et klik på tilmelding er ikke en tilmelding",
+                "Tilmeldingen sker på arrangørens egen side. Om den blev gjort færdig, ved denne"
+                " rapport ikke.",
+            )
+        )
+    told.append(
+        Note(
+            "Tal, ikke personer",
+            danish.TRACKING.get(report.about.tracking, "")
+            + " Hovedorganisation indgår ikke i nogen opgørelse.",
+        )
+    )
+    return told
+
+
+def states(report: CampaignReport) -> Section:
+    """Where the letters are: one bar for all of them, and what each state means."""
+    audience = report.delivery["audience"]
+    counted = [(state, report.delivery[state]) for state in danish.STATES]
+    present = [(state, count) for state, count in counted if count]
+    absent = ", ".join(danish.STATES[state][0].lower() for state, count in counted if not count)
+    told = "; ".join(f"{danish.STATES[state][0]}: {number(count)}" for state, count in present)
+    return Section(
+        "tilstand",
+        "Hvor er brevene?",
+        "Hvert brev er i præcis én tilstand, og tilsammen giver de hele udsendelsen.",
+        [Legend(f"s-{state}", danish.STATES[state][0]) for state, _ in present],
+        stacked_bar(
+            "tilstand-graf",
+            "Brevene fordelt på tilstand",
+            f"{told or 'Ingen breve endnu'}.",
+            [(count / audience, f"s-{state}") for state, count in present if audience],
+        ),
+        Table(
+            "Brevene fordelt på tilstand",
+            ["Tilstand", "Breve", "Andel", "Det betyder"],
+            [
+                [
+                    danish.STATES[state][0],
+                    number(count),
+                    percent(count, audience),
+                    danish.STATES[state][1],
+                ]
+                for state, count in present
+            ],
+            f"Ingen breve er i tilstanden {absent}." if absent else "",
+        ),
+    )
+
+
+def over_time(report: CampaignReport) -> Section | None:
+    """What was done when; None where nothing was."""
+    moments, step = report.over_time.moments, report.over_time.step
+    if not moments:
+        return None
+    signing = _carries(report, REGISTRATION)
+    columns = [_column(moment, moments, step) for moment in moments]
+    highest = max(max(moment.opens, moment.clicks) for moment in moments)
+    unit = "time" if step == "hour" else "dag"
+    busiest = danish.busiest(moments, step)
+    legend = [Legend("c-open", "Åbninger"), Legend("c-click", "Klik")]
+    headings = ["Time" if step == "hour" else "Dag", "Åbninger", "Klik"]
+    if signing:
+        legend.append(Legend("c-register", "Heraf klik på tilmelding"))
+        headings.append("Klik på tilmelding")
+    rows = [
+        [_when(moment, step), number(moment.opens), number(moment.clicks)]
+        + ([number(moment.registration_clicks)] if signing else [])
+        for moment in moments
+        if moment.opens or moment.clicks
+    ]
+    return Section(
+        "forloeb",
+        "Hvornår blev brevet læst?",
+        f"{busiest} Der tælles hver åbning og hvert klik, per {unit} og efter dansk tid.",
+        legend,
+        column_chart(
+            "forloeb-graf",
+            f"Åbninger og klik per {unit}",
+            f"Fra {_when(moments[0], step)} til {_when(moments[-1], step)}. {busiest}",
+            columns,
+            f"{number(highest)} per {unit}",
+        ),
+        Table(f"Åbninger og klik per {unit}", headings, rows),
+    )
+
+
+def _column(moment: Moment, moments: Sequence[Moment], step: str) -> Column:
+    several_days = moments[-1].start.date() != moments[0].start.date()
+    label = danish.short_moment(moment.start, step)
+    if step == "hour" and several_days:
+        label = f"{danish.short_moment(moment.start, 'day')} {label}"
+    return Column(
+        label,
+        [
+            (moment.opens, "c-open"),
+            (moment.clicks, "c-click"),
+            (moment.registration_clicks, "c-register"),
+        ],
+    )
+
+
+def _when(moment: Moment, step: str) -> str:
+    return danish.moment(moment.start) if step == "hour" else danish.day(moment.start)
+
+
+def events(report: CampaignReport) -> Section | None:
+    """Interest in the events the letter invites to; None where it invites to none."""
+    if not report.events:
+        return None
+    people = any(event.registration_recipients is not None for event in report.events)
+    most = max(_interest(event) for event in report.events) or 1
+    bars = [
+        Bar(_event_label(event), number(_interest(event)), [(_interest(event) / most, "c-register")])
+        for event in report.events
+    ]
+    return Section(
+        "moeder",
+        "Møderne",
+        "Hvor mange der har åbnet tilmeldingen til hvert møde, og hvor mange der bliver mindet om det.",
+        [Legend("c-register", "Åbnet tilmeldingen" if people else "Klik på tilmelding")],
+        bar_chart("moeder-graf", "Interesse for møderne", _told(bars), bars),
+        Table(
+            "Møderne",
+            ["Møde", "Klik i alt", "Åbnet tilmelding", "Bedt om påmindelse", "Påmindelser sendt"],
+            [_event_row(event) for event in report.events],
+        ),
+    )
+
+
+def _event_label(event: EventFigures) -> str:
+    name = danish.shortened(danish.clean(event.region or event.title), 24)
+    return f"{name}, {danish.short_day(event.date)}" if event.date else name
+
+
+def _told(bars: Sequence[Bar]) -> str:
+    return "; ".join(f"{bar.label}: {bar.words}" for bar in bars) + "."
+
+
+def _interest(event: EventFigures) -> int:
+    if event.registration_recipients is None:
+        return event.registration_clicks
+    return event.registration_recipients
+
+
+def _event_row(event: EventFigures) -> list[str]:
+    sent = [
+        f"{danish.LEADS.get(reminder.lead, danish.clean(reminder.lead))}: {number(reminder.audience)}"
+        for reminder in event.reminders
+        if reminder.state == "sent"
+    ]
+    return [
+        danish.clean(event.title),
+        number(event.clicks),
+        number(_interest(event)),
+        number(event.reminder_requests),
+        "; ".join(sent) or "ingen endnu",
+    ]
+
+
+def group_section(report: CampaignReport, dimension: Dimension) -> Section:
+    """The letter by one property of its recipients, as shares of what was received."""
+    rows = report.by[dimension]
+    name = danish.DIMENSIONS[dimension]
+    people = any(group.opened is not None for group in rows)
+    shown = rows[:_MOST_BARS]
+    bars = [_group_bar(danish.group_name(dimension, row, report), row, people=people) for row in shown]
+    legend = [Legend("c-open", "Åbnet"), Legend("c-click", "Klikket")]
+    plural = {"Region": "regioner", "Sektor": "sektorer", "Rolle": "roller"}.get(name, "")
+    rest = len(rows) - len(shown)
+    return Section(
+        f"efter-{dimension.value}",
+        f"Efter {name.lower()}",
+        f"Grafen viser de {len(shown)} største af {number(len(rows))}." if rest else "",
+        legend if people else [Legend("c-sent", "Modtaget")],
+        bar_chart(
+            f"{dimension.value}-graf",
+            f"Brevet efter {name.lower()}" + (f": {len(rows)} {plural}" if plural else ""),
+            f"{'Åbnet og klikket, af de modtagne' if people else 'Modtaget'}. {_told(bars)}",
+            bars,
+        ),
+        _group_table(report, dimension, people=people),
+    )
+
+
+def _group_bar(label: str, group: Group, *, people: bool) -> Bar:
+    if not people:
+        words = f"{number(group.sent)} · {percent(group.sent, group.audience)}"
+        return Bar(danish.shortened(label), words, [(_part(group.sent, group.audience), "c-sent")])
+    return Bar(
+        danish.shortened(label),
+        f"{percent(group.opened, group.sent)} · {percent(group.clicked, group.sent)}",
+        [
+            (_part(group.opened, group.sent), "c-open"),
+            (_part(group.clicked, group.sent), "c-click"),
+        ],
+    )
+
+
+def _group_table(report: CampaignReport, dimension: Dimension, *, people: bool) -> Table:
+    rows = report.by[dimension]
+    headings = [danish.DIMENSIONS[dimension], "Breve", "Modtaget", "Afvist"]
+    done = ["opened", "clicked"] if people else []
+    headings += ["Åbnet", "Klikket"] if people else []
+    if people and _carries(report, DOWNLOAD):
+        headings.append("Hentet")
+        done.append("downloaded")
+    if people and _carries(report, REGISTRATION):
+        headings.append("Tilmelding")
+        done.append("registration_clicked")
+    left_out = len(rows) - _MOST_ROWS
+    return Table(
+        f"Breve og handlinger efter {danish.DIMENSIONS[dimension].lower()}",
+        headings,
+        [
+            [
+                danish.group_name(dimension, row, report),
+                *[number(count) for count in (row.audience, row.sent, row.bounced)],
+                *[number(getattr(row, measure)) for measure in done],
+            ]
+            for row in rows[:_MOST_ROWS]
+        ],
+        f"{number(left_out)} mindre er ikke vist her; regnearket har dem alle." if left_out > 0 else "",
+    )
+
+
+def links(report: CampaignReport) -> Section | None:
+    """What was clicked in the letter; None where nothing can be."""
+    if not report.links or report.about.tracking == "none":
+        return None
+    ranked = sorted(report.links, key=lambda link: (-link.clicks, link.number))
+    most = ranked[0].clicks or 1
+    named = [(danish.link_name(link.key, report.events), link) for link in ranked]
+    bars = [
+        Bar(danish.shortened(name), number(link.clicks), [(link.clicks / most, "c-click")])
+        for name, link in named[:_MOST_LINK_BARS]
+    ]
+    unused = ", ".join(name for name, link in named if not link.clicks)
+    return Section(
+        "links",
+        "Hvad blev der klikket på?",
+        "Brevets links, det mest brugte først.",
+        [Legend("c-click", "Klik i alt")],
+        bar_chart("links-graf", "Klik per link", _told(bars), bars),
+        Table(
+            "Klik per link",
+            ["Link", "Klik", "Modtagere"],
+            [
+                [name, number(link.clicks), number(link.recipients)]
+                for name, link in named
+                if link.clicks
+            ],
+            f"Endnu ikke brugt: {unused}." if unused else "",
+        ),
+    )
+
+
+def labels(report: CampaignReport) -> Table | None:
+    """How much of what was done was done by people; None where nothing was."""
+    done = report.engagement
+    kinds: Iterable[tuple[str, Engagement]] = (
+        ("Åbninger", done.opens),
+        ("Klik", done.clicks),
+        ("Hentninger", done.downloads),
+        ("Klik på tilmelding", done.registration_clicks),
+        ("Læst i browser", done.views),
+        ("Afmeldinger", done.unsubscribes),
+    )
+    rows = [
+        [
+            name,
+            *[
+                number(count)
+                for count in (
+                    engagement.recipients,
+                    engagement.total,
+                    engagement.people,
+                    engagement.unsure,
+                    engagement.machines,
+                )
+            ],
+        ]
+        for name, engagement in kinds
+        if engagement.total
+    ]
+    if not rows:
+        return None
+    headings = ["", "Modtagere", "I alt", "Mennesker", "Uvist", "Maskiner"]
+    return Table("Mennesker og maskiner", headings, rows)
+
+
+def reach(report: CampaignReport) -> Table | None:
+    """Readers beyond the recipients; None where there were none."""
+    passed, pages = report.reach.pass_on, report.reach.pages
+    if not (passed.total or pages):
+        return None
+    counted: list[tuple[str, Engagement | Page]] = [("Brevet, sendt videre", passed)]
+    counted += [(danish.page_name(page.page), page) for page in pages]
+    return Table(
+        "Besøg uden for modtagerkredsen",
+        ["Side", "Besøg", "Mennesker", "Uvist", "Maskiner"],
+        [
+            [name, number(n.total), number(n.people), number(n.unsure), number(n.machines)]
+            for name, n in counted
+        ],
+    )
+
+
+def _carries(report: CampaignReport, kind: str) -> bool:
+    return any(link.kind == kind for link in report.links)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{number(part)} · {percent(part, whole)}"
+
+
+def _part(part: int | None, whole: int) -> float:
+    return (part or 0) / whole if whole else 0.0

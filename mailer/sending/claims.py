@@ -1,0 +1,86 @@
+"""Who works on which batch: claimed before the first byte, fenced, and kept alive by a heartbeat."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
+
+LEASE = timedelta(seconds=30)
+
+
+def claim_batch(
+    db: Session, campaign_id: int, *, owner: str, host: str, boot: str, now: datetime
+) -> Batch | None:
+    """Claim the next ready batch of a campaign that is sending; None if there is none.
+
+    The commit that follows makes the claim durable; only then may a byte leave.
+
+    Args:
+        owner: the name of the claiming process's journal.
+        now: real time.
+    """
+    batch = db.scalar(
+        select(Batch)
+        .join(Campaign, Campaign.id == Batch.campaign_id)
+        .where(
+            Batch.campaign_id == campaign_id,
+            Batch.state == BatchState.READY,
+            Batch.due_at <= now,
+            Campaign.state == CampaignState.SENDING,
+        )
+        .order_by(Batch.due_at, Batch.id)
+        .limit(1)
+        .with_for_update(of=Batch, skip_locked=True)
+    )
+    if batch is None:
+        return None
+    batch.state = BatchState.CLAIMED
+    batch.fence += 1
+    batch.owner, batch.host, batch.boot_id = owner, host, boot
+    batch.lease_until = now + LEASE
+    db.execute(
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.started_at.is_(None))
+        .values(started_at=now)
+    )
+    db.flush()
+    return batch
+
+
+def renew_lease(db: Session, batch: Batch, *, now: datetime) -> bool:
+    """Say that the batch's worker is alive; False if the batch is no longer its."""
+    renewed = db.execute(
+        update(Batch)
+        .where(Batch.id == batch.id, Batch.fence == batch.fence, Batch.state == BatchState.CLAIMED)
+        .values(lease_until=now + LEASE)
+    )
+    assert isinstance(renewed, CursorResult)
+    return renewed.rowcount == 1
+
+
+def take_over_claim(db: Session, batch: Batch) -> Batch | None:
+    """Move a lost claim's fence on, so that its worker, should it wake, writes nothing.
+
+    Returns:
+        The batch as it is now claimed by the caller; None if it was recovered or taken meanwhile.
+    """
+    taken = db.execute(
+        update(Batch)
+        .where(Batch.id == batch.id, Batch.fence == batch.fence, Batch.state == BatchState.CLAIMED)
+        .values(fence=Batch.fence + 1)
+    )
+    assert isinstance(taken, CursorResult)
+    if taken.rowcount == 0:
+        return None
+    db.refresh(batch)
+    return batch
+
+
+def claimed_batches(db: Session) -> list[Batch]:
+    """Every batch at work or lost, oldest lease first."""
+    return list(
+        db.scalars(select(Batch).where(Batch.state == BatchState.CLAIMED).order_by(Batch.lease_until))
+    )

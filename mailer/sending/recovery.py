@@ -1,0 +1,86 @@
+"""Claims whose worker is gone: what its journal says is written down, what nobody can know is named."""
+
+from collections.abc import Mapping
+
+from mailer.campaigns.ledger import Outcome, finalise_batch
+from mailer.campaigns.models import Batch, DeliveryState
+from mailer.foundation.journal import JournalHeld, take_over
+from mailer.foundation.log import get_log
+from mailer.sending.batch import read_batch
+from mailer.sending.claims import claimed_batches, take_over_claim
+from mailer.sending.notes import read_notes
+from mailer.sending.tools import SendingTools, journal_folder
+
+_log = get_log(__name__)
+HOST_LOST = "its host was lost with the notes of what it sent"
+
+
+def recover_lost_claims(tools: SendingTools) -> int:
+    """Finalise every claim whose worker is gone; return how many.
+
+    On this host a free journal lock proves that the worker is gone; another host's claim counts as
+    lost when its lease has run out. Harmless when two do it at once: lock and fence decide.
+    """
+    with tools.database.read() as db:
+        claims = claimed_batches(db)
+    return sum(_recover(tools, batch) for batch in claims if batch.owner != tools.owner)
+
+
+def discard_dead_journals(tools: SendingTools) -> None:
+    """Delete the journals of processes that are gone and hold no claim."""
+    with tools.database.read() as db:
+        owners = {batch.owner for batch in claimed_batches(db)}
+    for path in journal_folder(tools.letters.settings.state_dir).glob("sending-*"):
+        if path.name in owners:
+            continue
+        try:
+            with take_over(path):
+                path.unlink(missing_ok=True)
+        except (JournalHeld, FileNotFoundError):
+            continue
+
+
+def _recover(tools: SendingTools, batch: Batch) -> bool:
+    assert batch.owner is not None
+    if batch.host != tools.host:
+        lost = batch.lease_until is not None and batch.lease_until < tools.real()
+        return lost and _write(tools, batch, None)
+    path = journal_folder(tools.letters.settings.state_dir) / batch.owner
+    try:
+        with take_over(path) as journal:
+            notes = None
+            if batch.boot_id == tools.boot:
+                notes = read_notes(journal.lines(), batch.id, batch.fence)
+            return _write(tools, batch, notes)
+    except JournalHeld:
+        return False
+    except FileNotFoundError:
+        return _write(tools, batch, None)
+
+
+def _write(tools: SendingTools, batch: Batch, notes: Mapping[int, Outcome] | None) -> bool:
+    """Finalise a lost claim by its notes; without notes, whatever is not recorded is uncertain."""
+    with tools.database.write() as db:
+        taken = take_over_claim(db, batch)
+        if taken is None:
+            return False
+        waiting = [to.position for to in read_batch(db, taken)]
+        if notes is None:
+            outcomes = [
+                Outcome(position, DeliveryState.UNCERTAIN, reason=HOST_LOST) for position in waiting
+            ]
+        else:
+            outcomes = [notes[position] for position in waiting if position in notes]
+        done = {outcome.position for outcome in outcomes}
+        left = [position for position in waiting if position not in done]
+        now = tools.real()
+        finalise_batch(db, taken, outcomes, handed_back=left, now=tools.clock.now(), back_at=now)
+    _log.warning(
+        "lost claim recovered",
+        batch=batch.id,
+        campaign=batch.campaign_id,
+        outcomes=len(outcomes),
+        uncertain=sum(outcome.state == DeliveryState.UNCERTAIN for outcome in outcomes),
+        handed_back=len(left),
+    )
+    return True

@@ -1,0 +1,69 @@
+"""What the sender needs of the rest of the house; a process's runtime builds it once."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mailer.foundation.clock import Clock, real_now
+from mailer.foundation.database import Database
+from mailer.foundation.journal import Journal
+from mailer.sending.dispatch import Dispatcher
+from mailer.sending.letters import LetterTools
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class SendingTools:
+    """One worker process's tools."""
+
+    database: Database
+    letters: LetterTools
+    dispatcher: Dispatcher
+    journal: Journal
+    """Held for as long as the process lives; its name is the owner in the claims."""
+    clock: Clock
+    """The clock people see."""
+    host: str
+    boot: str
+    is_stopping: Callable[[], bool]
+    """Whether the process was asked to end: no further letter is begun."""
+    real: Callable[[], datetime] = real_now
+    """Leases and back-off run on real time."""
+
+    @property
+    def owner(self) -> str:
+        """The name of this process's journal."""
+        return self.journal.path.name
+
+
+def journal_folder(state_dir: Path) -> Path:
+    """Where this host's processes keep their journals."""
+    return state_dir / "journal"
+
+
+def open_own_journal(state_dir: Path) -> Journal:
+    """A new journal for this process, under a name no other process has had."""
+    return Journal(journal_folder(state_dir) / f"sending-{secrets.token_hex(8)}")
+
+
+def host_id(state_dir: Path) -> str:
+    """The random id of this state folder's host, made at the first call."""
+    path = state_dir / "host"
+    state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="ascii") as file:
+            file.write(secrets.token_hex(16))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="ascii").strip()
+
+
+def boot_id() -> str:
+    """What tells one run of the kernel from the next; empty where the kernel does not say."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

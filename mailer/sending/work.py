@@ -1,0 +1,96 @@
+"""What a worker does when the bell rings, and what the sweep finds when it did not."""
+
+import time
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.ledger import FenceMoved, cancel_leftovers, release_deferred
+from mailer.campaigns.lifecycle import finish_done, start_due
+from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
+from mailer.foundation.log import get_log
+from mailer.sending.batch import send_batch
+from mailer.sending.claims import claim_batch
+from mailer.sending.letters import CampaignLetter, open_letter
+from mailer.sending.recovery import discard_dead_journals, recover_lost_claims
+from mailer.sending.tools import SendingTools
+
+_log = get_log(__name__)
+_WORK_SECONDS = 5.0
+"""A task claims batch after batch for so long, so that its own cost vanishes."""
+
+
+def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
+    """Claim and send ready batches one after the other for a few seconds.
+
+    Returns:
+        Whether it is worth ringing again: batches are ready and the relays take letters.
+    """
+    letter: CampaignLetter | None = None
+    until = time.monotonic() + _WORK_SECONDS
+    while not tools.is_stopping():
+        with tools.database.write() as db:
+            batch = claim_batch(
+                db,
+                campaign_id,
+                owner=tools.owner,
+                host=tools.host,
+                boot=tools.boot,
+                now=tools.real(),
+            )
+            if batch is not None and letter is None:
+                letter = open_letter(db, db.get_one(Campaign, campaign_id))
+        if batch is None or letter is None:
+            finish_campaigns(tools)
+            return False
+        try:
+            result = send_batch(tools, batch, letter)
+        except FenceMoved:
+            _log.warning("batch was taken over", batch=batch.id)
+            continue
+        if result.relay_trouble is not None:
+            return False
+        if time.monotonic() >= until:
+            return True
+    return False
+
+
+def sweep(tools: SendingTools, *, workers: int) -> dict[int, int]:
+    """Find what no bell rang for: campaigns whose time has come, lost claims, due retries.
+
+    Args:
+        workers: how many processes may work on one campaign at a time.
+
+    Returns:
+        How often to ring for which campaign.
+    """
+    recover_lost_claims(tools)
+    discard_dead_journals(tools)
+    with tools.database.write() as db:
+        start_due(db, now=tools.clock.now())
+        cancel_leftovers(db, now=tools.clock.now())
+        release_deferred(db, now=tools.real())
+    finish_campaigns(tools)
+    with tools.database.read() as db:
+        return _rings(tools, db, workers=workers)
+
+
+def finish_campaigns(tools: SendingTools) -> None:
+    """Mark campaigns as finished that have nothing left to send."""
+    with tools.database.write() as db:
+        finish_done(db, now=tools.real())
+
+
+def _rings(tools: SendingTools, db: Session, *, workers: int) -> dict[int, int]:
+    rows = db.execute(
+        select(
+            Batch.campaign_id,
+            func.count().filter(Batch.state == BatchState.READY, Batch.due_at <= tools.real()),
+            func.count().filter(Batch.state == BatchState.CLAIMED),
+        )
+        .join(Campaign, Campaign.id == Batch.campaign_id)
+        .where(Campaign.state == CampaignState.SENDING, Batch.state != BatchState.DONE)
+        .group_by(Batch.campaign_id)
+    )
+    rings = {campaign_id: min(ready, max(0, workers - claimed)) for campaign_id, ready, claimed in rows}
+    return {campaign_id: count for campaign_id, count in rings.items() if count}

@@ -1,0 +1,71 @@
+"""The rejects file: every refused row with its line and reason, openable in a Danish Excel."""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from recipients.columns import REJECT_HEADINGS
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Rejects:
+    """Refused rows, written as they come; the file stands under its name only when it is whole."""
+
+    def __init__(self, path: Path, headings: Sequence[str]) -> None:
+        self.path = path
+        self._headings = headings
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Refused rows are personal data: nobody but the owner may read them.
+        descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8-sig", newline="")
+        self._writer = csv.writer(self._file, delimiter=";")
+        self._write([*REJECT_HEADINGS, *headings])
+
+    def add(
+        self, file: str, line: int, reason: str, headings: Sequence[str], cells: Sequence[str]
+    ) -> None:
+        """Write one refused row, each cell under its own heading.
+
+        Args:
+            headings: of the file the row stands in; cells beyond them follow at the end.
+        """
+        by_heading = dict(zip(headings, cells, strict=False))
+        placed = [by_heading.get(heading, "") for heading in self._headings]
+        self._write([file, str(line), reason, *placed, *cells[len(headings) :]])
+
+    def keep(self) -> None:
+        """Give the whole file its name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._partial.replace(self.path)
+
+    def close(self) -> None:
+        """Close the file; one that was not kept is gone."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _write(self, cells: Sequence[str]) -> None:
+        self._writer.writerow([_defuse(cell) for cell in cells])
+
+
+@contextmanager
+def open_rejects(path: Path, headings: Sequence[str]) -> Iterator[Rejects]:
+    """A rejects file to be filled and kept; it is gone if nobody keeps it.
+
+    Args:
+        headings: of all files, each once.
+    """
+    rejects = Rejects(path, headings)
+    try:
+        yield rejects
+    finally:
+        rejects.close()
+
+
+def _defuse(cell: str) -> str:
+    """A spreadsheet runs a cell that begins like a formula (CWE-1236); an apostrophe makes it text."""
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

@@ -1,0 +1,50 @@
+"""Addresses that get no more mail. They are known by their hash alone, so they outlive the recipient."""
+
+from datetime import datetime
+
+from sqlalchemy import CursorResult, delete
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from recipients.models import Suppression, SuppressionReason
+
+
+def suppress(
+    db: Session,
+    address_hash: str,
+    reason: SuppressionReason,
+    *,
+    now: datetime,
+    note: str | None = None,
+) -> bool:
+    """Let an address get no more mail, whether or not it stands in the table.
+
+    The first reason stays: a bounce after an unsubscription changes nothing.
+
+    Args:
+        note: what the administrator wrote; no personal data belongs here.
+
+    Returns:
+        False if it was suppressed already.
+    """
+    on_postgres = db.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert if on_postgres else sqlite.insert
+    added = db.execute(
+        insert(Suppression)
+        .values(address_hash=address_hash, reason=reason, note=note, created_at=now)
+        .on_conflict_do_nothing()
+    )
+    assert isinstance(added, CursorResult)
+    return added.rowcount == 1
+
+
+def unsuppress(db: Session, address_hash: str) -> bool:
+    """Let an address get mail again; False if it was not suppressed."""
+    gone = db.execute(delete(Suppression).where(Suppression.address_hash == address_hash))
+    assert isinstance(gone, CursorResult)
+    return gone.rowcount == 1
+
+
+def find_suppression(db: Session, address_hash: str) -> Suppression | None:
+    """Why and since when an address gets no more mail; None if it may be written to."""
+    return db.get(Suppression, address_hash)

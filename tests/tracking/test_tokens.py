@@ -1,0 +1,118 @@
+"""Tokens: nobody makes one up, and each opens one door."""
+
+import string
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailer.tracking.tokens import BadToken, Grant, Purpose, Tokens
+
+KEY, OLD_KEY = b"key-of-the-tests", b"key-before-that"
+TOKENS = Tokens([KEY])
+URL_SAFE = string.ascii_letters + string.digits + "-_"
+BASE32 = string.ascii_lowercase + "234567"
+
+purposes = st.sampled_from(list(Purpose))
+numbers = st.integers(min_value=0, max_value=2**63 - 1)
+grants = st.builds(Grant, numbers, numbers)
+
+
+@given(purposes, grants)
+def test_a_token_names_what_was_signed(purpose: Purpose, grant: Grant) -> None:
+    token = TOKENS.sign(purpose, grant.campaign_id, grant.number)
+
+    assert TOKENS.verify(purpose, token) == grant
+
+
+@given(purposes, grants, st.booleans())
+def test_a_token_in_an_address_survives_any_case(purpose: Purpose, grant: Grant, upper: bool) -> None:
+    token = TOKENS.sign_for_address(purpose, grant.campaign_id, grant.number)
+
+    assert token == token.lower()
+    assert TOKENS.verify_from_address(purpose, token.upper() if upper else token) == grant
+
+
+@settings(max_examples=25)
+@given(purposes, grants)
+def test_every_change_of_one_character_fails(purpose: Purpose, grant: Grant) -> None:
+    token = TOKENS.sign(purpose, grant.campaign_id, grant.number)
+
+    for place, character in enumerate(token):
+        for other in URL_SAFE:
+            if other != character:
+                assert_refused(purpose, token[:place] + other + token[place + 1 :])
+
+
+@settings(max_examples=15)
+@given(grants)
+def test_every_change_of_one_character_in_an_address_fails(grant: Grant) -> None:
+    token = TOKENS.sign_for_address(Purpose.BOUNCE, grant.campaign_id, grant.number)
+
+    for place, character in enumerate(token):
+        for other in BASE32:
+            if other != character:
+                changed = token[:place] + other + token[place + 1 :]
+                with pytest.raises(BadToken):
+                    TOKENS.verify_from_address(Purpose.BOUNCE, changed)
+
+
+@given(purposes, grants, st.text(alphabet=URL_SAFE + "=/+ .\n\x00æ", min_size=1, max_size=3))
+def test_a_token_has_one_spelling(purpose: Purpose, grant: Grant, more: str) -> None:
+    token = TOKENS.sign(purpose, grant.campaign_id, grant.number)
+
+    for respelled in (token + more, more + token, token[:-1], token[1:], token + "=", token + "=="):
+        assert_refused(purpose, respelled)
+
+
+@pytest.mark.parametrize(("signed", "asked"), permutations(Purpose, 2))
+def test_a_token_is_good_for_one_purpose(signed: Purpose, asked: Purpose) -> None:
+    assert_refused(asked, TOKENS.sign(signed, 7, 4711))
+    with pytest.raises(BadToken):
+        TOKENS.verify_from_address(asked, TOKENS.sign_for_address(signed, 7, 4711))
+
+
+@given(purposes, grants)
+def test_old_keys_still_verify(purpose: Purpose, grant: Grant) -> None:
+    token = Tokens([OLD_KEY]).sign(purpose, grant.campaign_id, grant.number)
+
+    assert Tokens([KEY, OLD_KEY]).verify(purpose, token) == grant
+    assert_refused(purpose, token)
+
+
+@given(purposes, grants)
+def test_new_tokens_bear_the_current_key(purpose: Purpose, grant: Grant) -> None:
+    token = Tokens([KEY, OLD_KEY]).sign(purpose, grant.campaign_id, grant.number)
+
+    assert TOKENS.verify(purpose, token) == grant
+
+
+@settings(max_examples=500)
+@given(purposes, st.text(alphabet=URL_SAFE, max_size=64) | st.text(max_size=64))
+def test_made_up_text_is_no_token(purpose: Purpose, text: str) -> None:
+    assert_refused(purpose, text)
+
+
+@given(purposes, st.binary(max_size=48))
+def test_made_up_bytes_behind_the_right_key_id_are_no_token(purpose: Purpose, tail: bytes) -> None:
+    genuine = TOKENS.sign(purpose, 1, 1)
+    key_id = urlsafe_b64decode(genuine + "=" * (-len(genuine) % 4))[:1]
+
+    assert_refused(purpose, urlsafe_b64encode(key_id + tail).rstrip(b"=").decode())
+
+
+def test_a_delivery_of_a_large_campaign_fits_a_header_line_and_a_local_part() -> None:
+    assert len(TOKENS.sign(Purpose.CLICK, 9_999, 800_000)) <= 28
+    assert len("bounce+" + TOKENS.sign_for_address(Purpose.BOUNCE, 10**9, 10**9)) <= 64
+
+
+def test_tokens_need_a_key() -> None:
+    with pytest.raises(ValueError, match="key"):
+        Tokens([])
+
+
+def assert_refused(purpose: Purpose, token: str) -> None:
+    with pytest.raises(BadToken):
+        TOKENS.verify(purpose, token)

@@ -1,0 +1,216 @@
+"""A campaign whose letters have left, and a reader who talks to the real application."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, time
+from typing import Any
+
+import anyio.from_thread
+import httpx
+import pytest
+from anyio.abc import BlockingPortal
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.types import ASGIApp
+
+from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
+from mailer.events.models import Event, EventState
+from mailer.runtime import Runtime
+from mailer.tracking.addresses import TrackedAddresses
+from mailer.tracking.models import TrackingEvent, TrackingKind
+from mailer.web.app import create_app
+from recipients.addresses import hash_address
+from recipients.models import Recipient, Suppression, TrackingChoice
+from tests.conftest import NOW
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+
+
+@dataclass
+class Reader:
+    """Talks HTTP to the application in this process, one request after the other."""
+
+    app: ASGIApp
+    portal: BlockingPortal
+    headers: dict[str, str] = field(default_factory=lambda: {"User-Agent": FIREFOX})
+
+    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        return self.request("GET", path, **kwargs)
+
+    def head(self, path: str, **kwargs: Any) -> httpx.Response:
+        return self.request("HEAD", path, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> httpx.Response:
+        return self.request("POST", path, **kwargs)
+
+    def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1:8000", headers=self.headers
+            ) as client:
+                return await client.request(method, path, **kwargs)
+
+        return self.portal.call(ask)
+
+
+@contextmanager
+def open_reader(runtime: Runtime) -> Iterator[Reader]:
+    """A reader of an application made for this runtime."""
+    with anyio.from_thread.start_blocking_portal() as portal:
+        yield Reader(create_app(runtime), portal)
+
+
+@pytest.fixture
+def reader(runtime: Runtime) -> Iterator[Reader]:
+    """A reader with an ordinary browser."""
+    with open_reader(runtime) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Mailing:
+    """What a test needs to know of the campaign that was sent."""
+
+    runtime: Runtime
+    campaign_id: int
+    recipient_id: int
+    address_hash: str
+    addresses: TrackedAddresses
+
+    def path(self, purpose: str, *more: object, position: int = 1) -> str:
+        """The path of one of the first recipient's links, such as ``unsubscribe``."""
+        build = getattr(self.addresses, purpose)
+        url: str = build(self.campaign_id, position, *more)
+        return url.removeprefix(self.addresses.public_url)
+
+    def seen(self, kind: TrackingKind | None = None) -> list[TrackingEvent]:
+        """What stands in the event log."""
+        with self.runtime.database.read() as db:
+            wanted = select(TrackingEvent).order_by(TrackingEvent.id)
+            if kind is not None:
+                wanted = wanted.where(TrackingEvent.kind == kind)
+            return list(db.scalars(wanted))
+
+    def suppressed(self) -> Suppression | None:
+        """The first recipient's suppression."""
+        with self.runtime.database.read() as db:
+            return db.get(Suppression, self.address_hash)
+
+
+def add_recipient(
+    db: Session,
+    runtime: Runtime,
+    email: str,
+    *,
+    language: str = "da",
+    tracking: TrackingChoice | None = None,
+) -> Recipient:
+    """Somebody who may be written to."""
+    recipient = Recipient(
+        email=email,
+        email_key=email,
+        address_hash=hash_address(runtime.settings.address_key, email),
+        domain=email.rpartition("@")[2],
+        name="Åse Sørensen",
+        language=language,
+        tracking=tracking,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    db.add(recipient)
+    db.flush()
+    return recipient
+
+
+def add_campaign(db: Session, *recipients: Recipient, tracking: str = "personal") -> Campaign:
+    """A campaign sent to these, with one link of each kind."""
+    campaign = Campaign(
+        name=f"brev-{tracking}",
+        letter="startpakke",
+        state=CampaignState.FINISHED,
+        tracking=tracking,
+        audience=len(recipients),
+        created_at=NOW,
+    )
+    db.add(campaign)
+    db.flush()
+    for position, recipient in enumerate(recipients, start=1):
+        db.add(
+            Delivery(
+                campaign_id=campaign.id,
+                position=position,
+                recipient_id=recipient.id,
+                state=DeliveryState.SENT,
+            )
+        )
+    for number, (key, kind, slug, target) in enumerate(
+        (
+            ("pack", "download", None, "/startpakke.pdf"),
+            (
+                "events.registration/midtjylland",
+                "registration",
+                "midtjylland",
+                "https://tilmelding.example/midt?a=1&b=2",
+            ),
+        ),
+        start=1,
+    ):
+        db.add(
+            Link(
+                campaign_id=campaign.id,
+                number=number,
+                key=key,
+                kind=kind,
+                event_slug=slug,
+                target=target,
+            )
+        )
+    db.flush()
+    return campaign
+
+
+def add_event(db: Session, slug: str, day: date, **values: Any) -> Event:
+    """An event; what is not given is not known."""
+    event = Event(
+        slug=slug,
+        title=values.pop("title", f"Inspirationsmøde i {slug.title()}"),
+        date=day,
+        created_at=NOW,
+        updated_at=NOW,
+        **values,
+    )
+    db.add(event)
+    db.flush()
+    return event
+
+
+@pytest.fixture
+def mailing(runtime: Runtime) -> Mailing:
+    """A campaign to one Dane and one reader of English, and four events in all states."""
+    with runtime.database.write() as db:
+        dane = add_recipient(db, runtime, "aase@eksempelkommune.example")
+        other = add_recipient(db, runtime, "john@eksempelkommune.example", language="en")
+        campaign = add_campaign(db, dane, other)
+        add_event(
+            db,
+            "midtjylland",
+            date(2014, 4, 7),
+            time=time(13, 30),
+            place="Skanderborg Park",
+            address="Skovsvinget 10, 8660 Skanderborg",
+            region="Midtjylland",
+            programme_url="https://program.example/midt",
+            registration_url="https://tilmelding.example/midt",
+        )
+        add_event(db, "sjaelland", date(2014, 6, 17), region="Sjælland")
+        add_event(db, "prøve", date(2014, 5, 1), state=EventState.CANCELLED)
+        add_event(db, "forrige", date(2014, 3, 6), place="Odense")
+        return Mailing(
+            runtime,
+            campaign.id,
+            dane.id,
+            dane.address_hash,
+            TrackedAddresses(runtime.settings.public_url, runtime.tokens),
+        )
