@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from recipients.importing import require_no_import_running
 from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
@@ -47,6 +46,7 @@ from mailer.sending.letters import (
 )
 from mailer.smtp.relays import Relay
 from recipients.models import Recipient, RecipientSource
+from recipients.runs import require_no_import_running
 from recipients.segments import find_segment, select_segment
 
 _log = get_log(__name__)
@@ -236,12 +236,12 @@ def _launch_reminder(
 ) -> LaunchedReminder:
     tracking, legal_basis = _tracking_of(db, reminder.event_slug)
     name = _name_of(reminder)
-    recipients = reminder_audience(reminder.event_id, until=now)
+    note = store_sent(db, reminder, campaign_id=None, audience=0, now=now)
+    recipients = reminder_audience(reminder.event_id, until=reminder.due_at)
     reached = db.scalar(
         select(func.count()).select_from(Recipient).where(Recipient.id.in_(recipients), ~is_suppressed())
     )
     if not reached:
-        store_sent(db, reminder, campaign_id=None, audience=0, now=now)
         return LaunchedReminder(reminder.event_slug, reminder.lead, None, None, 0, reminder.late)
     campaign = create_campaign(
         db,
@@ -255,7 +255,7 @@ def _launch_reminder(
     )
     letter = prepare_letter(tools, db, campaign, now=now, about=reminder.event_slug)
     audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=None)
-    store_sent(db, reminder, campaign_id=campaign.id, audience=audience, now=now)
+    note.campaign_id, note.audience = campaign.id, audience
     return LaunchedReminder(
         reminder.event_slug, reminder.lead, campaign.id, name, audience, reminder.late
     )

@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from recipients.addresses import parse_address
 from recipients.columns import Column, Layout
@@ -56,10 +56,13 @@ class Entry(NamedTuple):
     """Several rows gave different names."""
 
 
-def read_entry(cells: Sequence[str], layout: Layout) -> Entry:
+def read_entry(cells: Sequence[str], layout: Layout, *, source: str | None = None) -> Entry:
     """What a row says, in stored words.
 
     Text that is none of the stored words is never lost: it is kept among the attributes.
+
+    Args:
+        source: the party whose list it is, unless the row names one.
 
     Raises:
         RowRefused: a cell is too long, or there are more cells than headings.
@@ -101,7 +104,7 @@ def read_entry(cells: Sequence[str], layout: Layout) -> Entry:
         confederation=confederation,
         region=region,
         language=language,
-        source=_require_short(Column.SOURCE, said.get(Column.SOURCE), _LONGEST_SOURCE),
+        source=_require_short(Column.SOURCE, said.get(Column.SOURCE, source), _LONGEST_SOURCE),
         attributes=json.dumps(kept, ensure_ascii=False) if kept else None,
     )
 
@@ -114,7 +117,7 @@ def combine_entries(entries: Sequence[Entry]) -> Entry:
     """
     best, *others = sorted(entries, key=lambda entry: precedence(entry.role))
     for other in others:
-        gaps = {
+        gaps: dict[str, Any] = {
             field: value
             for field, mine, value in zip(Entry._fields, best, other, strict=True)
             if mine is None and field != "attributes"

@@ -1,11 +1,11 @@
-"""Finding one recipient, and the parties whose lists it stood on."""
+"""Finding one recipient."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from recipients.addresses import parse_address
 from recipients.errors import BadAddress, RecipientNotFound
-from recipients.models import Recipient, RecipientSource
+from recipients.models import Recipient
 
 
 def find_recipient(db: Session, email: str) -> Recipient:
@@ -22,9 +22,3 @@ def find_recipient(db: Session, email: str) -> Recipient:
     if recipient is None:
         raise RecipientNotFound("no recipient has that address")
     return recipient
-
-
-def list_sources(db: Session, recipient_id: int) -> list[str]:
-    """The parties whose lists a recipient stood on, sorted."""
-    found = select(RecipientSource.source).where(RecipientSource.recipient_id == recipient_id)
-    return sorted(db.scalars(found))

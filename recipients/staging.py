@@ -4,11 +4,12 @@ Rows are staged by COPY on PostgreSQL and into SQLite's temporary database, whic
 real one; only the merge writes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 from psycopg import Connection as PsycopgConnection
 from sqlalchemy import (
@@ -17,53 +18,54 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    CursorResult,
+    Executable,
     Integer,
     MetaData,
-    Select,
     String,
+    Subquery,
     Table,
     Text,
     and_,
     case,
-    cast,
     delete,
     exists,
+    false,
     func,
     insert,
     literal,
+    not_,
     or_,
     select,
+    type_coerce,
 )
-from sqlalchemy import type_coerce as as_type
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
 from mailer.foundation.database import UTCDateTime
 from recipients.addresses import hash_address
 from recipients.entries import Entry, combine_entries
-from recipients.models import (
-    Confederation,
-    Recipient,
-    RecipientSource,
-    Role,
-    Sector,
-)
+from recipients.models import Confederation, Recipient, RecipientSource, Role, Sector
 from recipients.words import precedence
 
 _METADATA = MetaData()
-_STAGED = Table(
-    "staged_recipients",
-    _METADATA,
-    Column("ordinal", Integer, primary_key=True, autoincrement=False),
-    Column("precedence", Integer, nullable=False),
-    Column("address_hash", String, nullable=False),
-    *(
-        Column(field, Boolean if field == "shared" else Text)
-        for field in Entry._fields
-    ),
-    prefixes=["TEMPORARY"],
-)
+
+
+def _staged_table(name: str) -> Table:
+    """A temporary table of entries; there is at most one row per address after ``combine``."""
+    return Table(
+        name,
+        _METADATA,
+        Column("ordinal", Integer, primary_key=True, autoincrement=False),
+        Column("precedence", Integer, nullable=False),
+        Column("address_hash", Text, nullable=False),
+        *(Column(field, Boolean if field == "shared" else Text) for field in Entry._fields),
+        prefixes=["TEMPORARY"],
+    )
+
+
+_STAGED = _staged_table("staged_recipients")
+_COMBINED = _staged_table("combined_recipients")
 _SOURCES = Table(
     "staged_sources",
     _METADATA,
@@ -71,9 +73,13 @@ _SOURCES = Table(
     Column("source", Text, primary_key=True),
     prefixes=["TEMPORARY"],
 )
-_OLD: Any = Recipient.__table__
-_OLD_SOURCES: Any = RecipientSource.__table__
-_GROUPS_AT_ONCE = 2000
+_OLD = cast("Table", Recipient.__table__)
+_OLD_SOURCES = cast("Table", RecipientSource.__table__)
+_AT_ONCE = 2000
+_BEFORE_ENTRY = 3
+"""Columns of a staged table that stand before the entry's own."""
+
+_Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +96,20 @@ class Staging:
 
     def __init__(self, connection: Connection, hash_key: bytes) -> None:
         self._connection = connection
+        self._on_postgres = connection.dialect.name == "postgresql"
         self._hash_key = hash_key
         self._staged = 0
         with connection.begin():
             _METADATA.create_all(connection, checkfirst=False)
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Iterable[Entry]) -> None:
         """Stage some rows, in the order in which they were read."""
+        rows = []
+        for entry in entries:
+            self._staged += 1
+            rows.append(self._as_row(self._staged, entry))
         with self._connection.begin():
-            self._insert(list(self._number(entries)))
+            self._insert(_STAGED, rows)
 
     def combine(self) -> int:
         """Make one row of the several rows of one address; return how many rows that saved."""
@@ -111,56 +122,207 @@ class Staging:
                     .distinct(),
                 )
             )
-            saved = sum(self._combine(group) for group in self._repeated())
-            if self._connection.dialect.name == "postgresql":
-                self._connection.exec_driver_sql("ANALYZE staged_recipients")
-                self._connection.exec_driver_sql("ANALYZE staged_sources")
+            saved = self._combine_repeated()
+            if self._on_postgres:
+                self._connection.exec_driver_sql("ANALYZE staged_recipients, staged_sources")
         return saved
 
     def count(self) -> MergeCounts:
         """What the merge would do now."""
-        merged = _merged(self._connection.dialect.name)
-        found = self._connection.execute(
-            select(
-                func.count(),
-                func.count().filter(merged.c.old_id.is_(None)),
-                func.count().filter(and_(merged.c.old_id.is_not(None), merged.c.changed)),
-            ).select_from(merged)
-        ).one()
-        total, imported, updated = found
+        merged = _merged(on_postgres=self._on_postgres)
+        is_new = merged.c.old_id.is_(None)
+        counted = select(
+            func.count(),
+            func.count().filter(is_new),
+            func.count().filter(and_(not_(is_new), merged.c.changed)),
+        ).select_from(merged)
+        total, imported, updated = self._connection.execute(counted).one()
         return MergeCounts(imported, updated, total - imported - updated)
 
     def merge(self, now: datetime) -> MergeCounts:
-        """Write everything staged into the real tables, inside the transaction that is open."""
+        """Write everything staged into the real tables, within the transaction that is open."""
         counts = self.count()
-        dialect = self._connection.dialect.name
-        self._connection.execute(_upsert(dialect, now))
-        self._connection.execute(_add_sources(dialect))
+        self._connection.execute(_upsert(now, on_postgres=self._on_postgres))
+        self._connection.execute(_add_sources(on_postgres=self._on_postgres))
         return counts
 
-    def _number(self, entries: Iterable[Entry]) -> Iterator[tuple[Any, ...]]:
-        for entry in entries:
-            self._staged += 1
-            hashed = hash_address(self._hash_key, entry.email_key)
-            yield (self._staged, precedence(entry.role), hashed, *entry)
+    def _as_row(self, ordinal: int, entry: Entry) -> _Row:
+        values = [value.value if isinstance(value, Enum) else value for value in entry]
+        hashed = hash_address(self._hash_key, entry.email_key)
+        return (ordinal, precedence(entry.role), hashed, *values)
 
-    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        names = ", ".join(_STAGED.c.keys())
-        if self._connection.dialect.name == "postgresql":
+    def _insert(self, table: Table, rows: Sequence[_Row]) -> None:
+        names = ", ".join(table.c.keys())
+        if self._on_postgres:
             driver = self._connection.connection.driver_connection
             assert isinstance(driver, PsycopgConnection)
             with (
                 driver.cursor() as cursor,
-                cursor.copy(f"COPY staged_recipients ({names}) FROM STDIN") as copy,
+                cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy,
             ):
                 for row in rows:
                     copy.write_row(row)
         elif rows:
-            marks = ", ".join("?" * len(_STAGED.c))
-            self._connection.exec_driver_sql(
-                f"INSERT INTO staged_recipients ({names}) VALUES ({marks})",  # noqa: S608
-                list(rows),
-            )
+            marks = ", ".join("?" * len(table.c))
+            statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
+            self._connection.exec_driver_sql(statement, list(rows))
 
-    def _repeated(self) -> Iterator[list[list[Any]]]:
-        ...
+    def _combine_repeated(self) -> int:
+        keys = select(_STAGED.c.email_key).group_by(_STAGED.c.email_key)
+        repeated = (
+            select(_STAGED)
+            .where(_STAGED.c.email_key.in_(keys.having(func.count() > 1)))
+            .order_by(_STAGED.c.email_key, _STAGED.c.ordinal)
+            .execution_options(yield_per=_AT_ONCE)
+        )
+        saved = 0
+        combined = []
+        rows = self._connection.execute(repeated)
+        for _, group in groupby(rows, key=lambda row: row.email_key):
+            same = list(group)
+            saved += len(same) - 1
+            entry = combine_entries([Entry(*row[_BEFORE_ENTRY:]) for row in same])
+            combined.append(self._as_row(same[0].ordinal, entry))
+            if len(combined) == _AT_ONCE:
+                self._insert(_COMBINED, combined)
+                combined = []
+        self._insert(_COMBINED, combined)
+        self._connection.execute(
+            delete(_STAGED).where(_STAGED.c.email_key.in_(select(_COMBINED.c.email_key)))
+        )
+        self._connection.execute(insert(_STAGED).from_select(_STAGED.c.keys(), select(_COMBINED)))
+        return saved
+
+
+def _merged(*, on_postgres: bool) -> Subquery:
+    """Every staged address with the values it will have, and whether the table says otherwise.
+
+    The highest office wins; an equal or an unsaid one is a newer list of the same office, and wins
+    too. What does not win fills the gaps.
+    """
+    new, old = _STAGED.c, _OLD.c
+    places = {role.value: precedence(role) for role in Role}
+    old_precedence = case(places, value=_text(old.role))
+    wins = or_(new.precedence <= old_precedence, new.role.is_(None))
+
+    def choose(mine: ColumnElement[Any], theirs: ColumnElement[Any]) -> ColumnElement[Any]:
+        return case((wins, func.coalesce(mine, theirs)), else_=func.coalesce(theirs, mine))
+
+    def choose_word(field: str, missing: str) -> ColumnElement[Any]:
+        stored = func.nullif(_text(old[field]), missing)
+        return func.coalesce(choose(new[field], stored), missing)
+
+    values: dict[str, ColumnElement[Any]] = {
+        "name": choose(new.name, old.name),
+        "role": func.coalesce(
+            case((new.precedence < old_precedence, new.role), else_=_text(old.role)),
+            new.role,
+            Role.OTHER.value,
+        ),
+        "sector": choose_word("sector", Sector.NONE.value),
+        "organisation": choose(new.organisation, old.organisation),
+        "workplace": choose(new.workplace, old.workplace),
+        "confederation": choose_word("confederation", Confederation.NONE.value),
+        "region": choose(new.region, _text(old.region)),
+        "language": func.coalesce(choose(new.language, old.language), "da"),
+        "shared": or_(new.shared, func.coalesce(old.shared, false()), _names_differ()),
+    }
+    differs = [value.is_distinct_from(_text(old[field])) for field, value in values.items()]
+    attributes, attributes_differ = _merge_attributes(wins, on_postgres=on_postgres)
+    return (
+        select(
+            new.ordinal,
+            new.email,
+            new.email_key,
+            new.address_hash,
+            new.domain,
+            *(value.label(field) for field, value in values.items()),
+            attributes.label("attributes"),
+            old.id.label("old_id"),
+            or_(*differs, attributes_differ, _source_is_new()).label("changed"),
+        )
+        .select_from(_STAGED.outerjoin(_OLD, old.email_key == new.email_key))
+        .subquery("merged")
+    )
+
+
+def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column of stored words as the text it is, so that it compares with text."""
+    return column if isinstance(column.type, Boolean) else type_coerce(column, String)
+
+
+def _source_is_new() -> ColumnElement[bool]:
+    """Whether an address now stands on a list it did not stand on."""
+    known = exists().where(
+        _OLD_SOURCES.c.recipient_id == _OLD.c.id, _OLD_SOURCES.c.source == _SOURCES.c.source
+    )
+    return exists().where(_SOURCES.c.email_key == _STAGED.c.email_key, not_(known))
+
+
+def _names_differ() -> ColumnElement[bool]:
+    """Whether another party's list has another name for the address: then it stands for several people.
+
+    Another name on the same party's list is a correction.
+    """
+    return func.coalesce(
+        and_(
+            func.lower(_STAGED.c.name) != func.lower(_OLD.c.name),
+            exists().where(_OLD_SOURCES.c.recipient_id == _OLD.c.id),
+            _source_is_new(),
+        ),
+        false(),
+    )
+
+
+def _merge_attributes(
+    wins: ColumnElement[bool], *, on_postgres: bool
+) -> tuple[ColumnElement[Any], ColumnElement[bool]]:
+    """The keys of both sides, the winner's values; and whether that is anything new."""
+    if on_postgres:
+        old = func.coalesce(sql_cast(_OLD.c.attributes, JSONB), sql_cast("{}", JSONB))
+        new = func.coalesce(sql_cast(_STAGED.c.attributes, JSONB), sql_cast("{}", JSONB))
+        joined = case((wins, old.op("||")(new)), else_=new.op("||")(old))
+        return sql_cast(joined, JSON), joined.is_distinct_from(old)
+    stored = func.json(func.coalesce(type_coerce(_OLD.c.attributes, Text), "{}"))
+    given = func.coalesce(_STAGED.c.attributes, "{}")
+    # The stored keys stay first whoever wins, so that equal objects are equal text.
+    patched = case(
+        (wins, func.json_patch(stored, given)),
+        else_=func.json_patch(func.json_patch(stored, given), stored),
+    )
+    return patched, patched.is_distinct_from(stored)
+
+
+def _upsert(now: datetime, *, on_postgres: bool) -> Executable:
+    """One statement for all: whole or not at all."""
+    merged = _merged(on_postgres=on_postgres)
+    moment = literal(now, UTCDateTime())
+    values = [column for column in merged.c if column.name not in {"ordinal", "old_id", "changed"}]
+    names = [column.name for column in values]
+    dialect_insert = postgresql.insert if on_postgres else sqlite.insert
+    statement = dialect_insert(_OLD).from_select(
+        [*names, "created_at", "updated_at"],
+        select(*values, moment, moment)
+        .where(or_(merged.c.old_id.is_(None), merged.c.changed))
+        .order_by(merged.c.ordinal),
+    )
+    kept = {"email", "email_key", "address_hash", "domain"}
+    return statement.on_conflict_do_update(
+        index_elements=["email_key"],
+        set_={name: statement.excluded[name] for name in [*names, "updated_at"] if name not in kept},
+    )
+
+
+def _add_sources(*, on_postgres: bool) -> Executable:
+    dialect_insert = postgresql.insert if on_postgres else sqlite.insert
+    return (
+        dialect_insert(_OLD_SOURCES)
+        .from_select(
+            ["recipient_id", "source"],
+            select(_OLD.c.id, _SOURCES.c.source)
+            .join_from(_SOURCES, _OLD, _OLD.c.email_key == _SOURCES.c.email_key)
+            # SQLite reads ON CONFLICT after a bare join as the join's own condition.
+            .where(_SOURCES.c.source.is_not(None)),
+        )
+        .on_conflict_do_nothing()
+    )

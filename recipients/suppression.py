@@ -33,9 +33,9 @@ def suppress(
         insert(Suppression)
         .values(address_hash=address_hash, reason=reason, note=note, created_at=now)
         .on_conflict_do_nothing()
+        .returning(Suppression.address_hash)
     )
-    assert isinstance(added, CursorResult)
-    return added.rowcount == 1
+    return added.first() is not None
 
 
 def unsuppress(db: Session, address_hash: str) -> bool:

@@ -78,7 +78,8 @@ def freeze_audience(
                 case((spread.c.inside, null()), else_=OUTSIDE_TRIAL),
                 case((spread.c.inside, null()), else_=literal(now, Delivery.at.type)),
             ),
-        )
+        ),
+        execution_options={"preserve_rowcount": True},
     )
     assert isinstance(frozen, CursorResult)
     campaign.audience = frozen.rowcount

@@ -54,8 +54,8 @@ from mailer.sending.letters import (
 )
 from mailer.sending.trial import send_trial
 from mailer.tasks.ring import ring
-from recipients.addresses import BadAddress, parse_address
-from recipients.errors import RecipientNotFound
+from recipients.addresses import parse_address
+from recipients.errors import BadAddress, RecipientNotFound
 from recipients.finding import find_recipient
 from recipients.segments import find_segment
 
@@ -193,7 +193,7 @@ def preview(ctx: click.Context, name: str, email: str, form: str, output: Path |
         case _:
             data = f"{rendered.subject}\n\n{rendered.text}".encode()
     if output is None:
-        click.get_binary_stream("stdout").write(data)
+        click.echo(data, nl=False)
     else:
         output.write_bytes(data)
         say(f"written to {output}")
@@ -201,13 +201,15 @@ def preview(ctx: click.Context, name: str, email: str, form: str, output: Path |
 
 @campaign.command()
 @click.argument("name")
-@click.option(
-    "--to", "addresses", required=True, multiple=True, metavar="ADDRESS", help="May be repeated."
-)
+@click.option("--to", "first", required=True, metavar="ADDRESS...", help="One address or several.")
+@click.argument("more", metavar="", nargs=-1)
 @json_option
 @click.pass_context
-def test(ctx: click.Context, name: str, addresses: tuple[str, ...], as_json: bool) -> None:
-    """Send the letter to a few addresses of your own; they must be recipients."""
+def test(ctx: click.Context, name: str, first: str, more: tuple[str, ...], as_json: bool) -> None:
+    """Send the letter, marked as a test, to a few addresses; its links act for nobody.
+
+    A recipient gets it as they would; any other address gets it as a reader without name or office.
+    """
     runtime = runtime_of(ctx)
     tools = runtime.launch_tools
     require_sending_settings(tools)

@@ -95,7 +95,9 @@ def show(ctx: click.Context, slug: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_table(["field", slug], [[field, str(value or "")] for field, value in found.items()])
+    print_table(
+        ["field", slug], [[field, "" if value is None else str(value)] for field, value in found.items()]
+    )
 
 
 @event.command()

@@ -19,6 +19,8 @@ from mailer.runtime import Runtime, open_runtime
 
 SCHEMA_VERSION = 1
 _REPORT_EVERY_SECONDS = 10.0
+_FILE_WIDTH = 1000
+"""Columns a table may take in a file or pipe, where nothing need be folded."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed off a terminal.")
@@ -51,12 +53,16 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
-def print_json(data: dict[str, Any]) -> None:
-    """Print one JSON object, its schema version first; moments with their offset (ISO 8601)."""
-    text = json.dumps(
+def json_text(data: dict[str, Any]) -> str:
+    """One JSON object, its schema version first; moments with their offset (ISO 8601)."""
+    return json.dumps(
         {"schema_version": SCHEMA_VERSION, **data}, default=_plain, ensure_ascii=False, indent=2
     )
-    click.echo(text)
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Print one JSON object, as ``json_text`` writes it."""
+    click.echo(json_text(data))
 
 
 def print_table(
@@ -69,7 +75,8 @@ def print_table(
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
-    Console(soft_wrap=not sys.stdout.isatty()).print(table, markup=False)
+    width = None if sys.stdout.isatty() else _FILE_WIDTH
+    Console(width=width, soft_wrap=width is not None).print(table, markup=False)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -91,9 +91,7 @@ def plan_reminders(
     Raises:
         LetterError: a reminder letter's leads or needs make no sense.
     """
-    return [
-        _count_audience(db, planned) for planned in _derive(db, letters, now=now, zone=zone, grace=grace)
-    ]
+    return _count_audiences(db, _derive(db, letters, now=now, zone=zone, grace=grace), now=now)
 
 
 def due_reminders(
@@ -109,11 +107,9 @@ def due_reminders(
     Raises:
         LetterError: as ``plan_reminders``.
     """
-    return [
-        _count_audience(db, planned)
-        for planned in _derive(db, letters, now=now, zone=zone, grace=grace)
-        if planned.state is ReminderState.DUE
-    ]
+    plan = _derive(db, letters, now=now, zone=zone, grace=grace)
+    due = [planned for planned in plan if planned.state is ReminderState.DUE]
+    return _count_audiences(db, due, now=now)
 
 
 def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select[int]:
@@ -126,6 +122,8 @@ def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select
             joins later gets the next one only. None is everybody so far.
     """
     asked = select(ReminderRequest.recipient_id).where(ReminderRequest.event_id == event_id)
+    telling = select(Link.campaign_id).join(Event, Event.slug == Link.event_slug)
+    telling = telling.where(Event.id == event_id, Link.kind == "registration")
     clicked = (
         select(Delivery.recipient_id)
         .join(
@@ -144,6 +142,7 @@ def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select
             Event.id == event_id,
             Link.kind == "registration",
             Campaign.tracking.in_(_PERSONAL_MODES),
+            TrackingEvent.campaign_id.in_(telling),  # else SQLite reads the log of all campaigns
             TrackingEvent.kind == TrackingKind.CLICK,
             TrackingEvent.label != Label.MACHINE,
             Recipient.tracking.is_distinct_from(TrackingChoice.OBJECTION),
@@ -292,7 +291,7 @@ def _derive_state(
     if event.state is EventState.CANCELLED:
         return replace(planned, state=ReminderState.CANCELLED, reason="the event does not take place")
     lacking = _find_lacking(event, letter, planned.lead)
-    hole = f"the event has no {' and no '.join(lacking)} yet" if lacking else None
+    hole = f"no {' and no '.join(lacking)} yet" if lacking else None
     planned = replace(planned, reason=hole, lacking=lacking)
     if now > planned.due_at + grace:
         hours = round(grace.total_seconds() / 3600)
@@ -343,8 +342,20 @@ def _drop_overtaken(plan: Sequence[PlannedReminder]) -> Iterator[PlannedReminder
             yield planned
 
 
-def _count_audience(db: Session, planned: PlannedReminder) -> PlannedReminder:
-    if planned.state in {ReminderState.SENT, ReminderState.CANCELLED}:
-        return planned
-    audience = reminder_audience(planned.event_id, until=planned.due_at).subquery()
-    return replace(planned, audience=db.scalar(select(func.count()).select_from(audience)) or 0)
+def _count_audiences(
+    db: Session, plan: Sequence[PlannedReminder], *, now: datetime
+) -> list[PlannedReminder]:
+    """Fill in to how many each would go; whoever asked so far counts for all that is to come."""
+    counted: dict[tuple[int, datetime | None], int] = {}
+    filled = []
+    for planned in plan:
+        if planned.state in {ReminderState.SENT, ReminderState.CANCELLED}:
+            filled.append(planned)
+            continue
+        until = planned.due_at if planned.due_at < now else None
+        key = (planned.event_id, until)
+        if key not in counted:
+            audience = reminder_audience(planned.event_id, until=until).subquery()
+            counted[key] = db.scalar(select(func.count()).select_from(audience)) or 0
+        filled.append(replace(planned, audience=counted[key]))
+    return filled

@@ -74,7 +74,7 @@ TRACKING = {
     "consent": "Kun de modtagere, der har sagt ja, indgår i antal modtagere; andre tælles for sig.",
     "personal": "Åbninger og klik er knyttet til brevet. Rapporten viser kun samlede tal.",
 }
-LEADS = {"14 days": "14 dage før", "7 days": "7 dage før", "1 day": "dagen før"}
+_UNITS = {"day": "dag", "days": "dage", "hour": "time", "hours": "timer"}
 _LINKS = {"pack": "Startpakken", "principles": "De syv principper", "events": "Alle møder"}
 _EVENT_LINKS = {
     "registration": "Tilmelding",
@@ -187,6 +187,12 @@ def link_name(key: str, events: Sequence[EventFigures]) -> str:
     return clean(key)
 
 
+def lead(text: str) -> str:
+    """``14 dage før`` for ``14 days``."""
+    count, _, unit = text.partition(" ")
+    return f"{clean(count)}{_NBSP}{_UNITS[unit]} før" if unit in _UNITS else clean(text)
+
+
 def page_name(page: str | None) -> str:
     """What a public page is called."""
     if not page:
@@ -256,4 +262,4 @@ def busiest(moments: Sequence[Moment], step: str) -> str:
         when += f" mellem kl.{_NBSP}{top.start.hour} og {(top.start.hour + 1) % 24}"
     count = top.opens if opened else top.clicks
     what = ("åbning" if count == 1 else "åbninger") if opened else "klik"
-    return f"Flest på én gang: {number(count)} {what} {when}."
+    return f"Flest på én {'time' if step == 'hour' else 'dag'}: {number(count)} {what} {when}."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from mailer.reports import danish
 from mailer.reports.charts import Bar, Column, bar_chart, column_chart, stacked_bar
@@ -20,6 +21,7 @@ from mailer.reports.report import (
 _MOST_BARS = 12
 _MOST_LINK_BARS = 8
 _MOST_ROWS = 200
+_FEWEST_COLUMNS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    explanations: Sequence[str] = ()
+    """One per row, where rows need one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +196,13 @@ def states(report: CampaignReport) -> Section:
         ),
         Table(
             "Brevene fordelt på tilstand",
-            ["Tilstand", "Breve", "Andel", "Det betyder"],
+            ["Tilstand", "Breve", "Andel"],
             [
-                [
-                    danish.STATES[state][0],
-                    number(count),
-                    percent(count, audience),
-                    danish.STATES[state][1],
-                ]
+                [danish.STATES[state][0], number(count), percent(count, audience)]
                 for state, count in present
             ],
             f"Ingen breve er i tilstanden {absent}." if absent else "",
+            [danish.STATES[state][1] for state, _ in present],
         ),
     )
 
@@ -213,7 +213,8 @@ def over_time(report: CampaignReport) -> Section | None:
     if not moments:
         return None
     signing = _carries(report, REGISTRATION)
-    columns = [_column(moment, moments, step) for moment in moments]
+    drawn = _widened(moments, step)
+    columns = [_column(moment, drawn, step) for moment in drawn]
     highest = max(max(moment.opens, moment.clicks) for moment in moments)
     unit = "time" if step == "hour" else "dag"
     busiest = danish.busiest(moments, step)
@@ -230,18 +231,25 @@ def over_time(report: CampaignReport) -> Section | None:
     ]
     return Section(
         "forloeb",
-        "Hvornår blev brevet læst?",
-        f"{busiest} Der tælles hver åbning og hvert klik, per {unit} og efter dansk tid.",
+        "Hvornår blev brevet åbnet?",
+        f"{busiest} Her tæller hver åbning og hvert klik.",
         legend,
         column_chart(
             "forloeb-graf",
-            f"Åbninger og klik per {unit}",
+            f"Åbninger og klik pr. {unit}",
             f"Fra {_when(moments[0], step)} til {_when(moments[-1], step)}. {busiest}",
             columns,
-            f"{number(highest)} per {unit}",
+            f"{number(highest)} pr. {unit}",
         ),
-        Table(f"Åbninger og klik per {unit}", headings, rows),
+        Table(f"Åbninger og klik pr. {unit}", headings, rows),
     )
+
+
+def _widened(moments: Sequence[Moment], step: str) -> list[Moment]:
+    """At least twelve steps, so that a letter's first hours do not fill the whole drawing."""
+    one = timedelta(hours=1) if step == "hour" else timedelta(days=1)
+    empty = range(1, _FEWEST_COLUMNS - len(moments) + 1)
+    return [*moments, *[Moment(moments[-1].start + one * nth, 0, 0, 0) for nth in empty]]
 
 
 def _column(moment: Moment, moments: Sequence[Moment], step: str) -> Column:
@@ -281,8 +289,9 @@ def events(report: CampaignReport) -> Section | None:
         bar_chart("moeder-graf", "Interesse for møderne", _told(bars), bars),
         Table(
             "Møderne",
-            ["Møde", "Klik i alt", "Åbnet tilmelding", "Bedt om påmindelse", "Påmindelser sendt"],
+            ["Møde", "Klik i alt", "Tilmelding åbnet", "Vil mindes om det", "Påmindelser"],
             [_event_row(event) for event in report.events],
+            _reminders_sent(report.events),
         ),
     )
 
@@ -303,18 +312,24 @@ def _interest(event: EventFigures) -> int:
 
 
 def _event_row(event: EventFigures) -> list[str]:
-    sent = [
-        f"{danish.LEADS.get(reminder.lead, danish.clean(reminder.lead))}: {number(reminder.audience)}"
-        for reminder in event.reminders
-        if reminder.state == "sent"
-    ]
     return [
         danish.clean(event.title),
         number(event.clicks),
         number(_interest(event)),
         number(event.reminder_requests),
-        "; ".join(sent) or "ingen endnu",
+        number(event.reminded),
     ]
+
+
+def _reminders_sent(events: Sequence[EventFigures]) -> str:
+    sent = [
+        f"{danish.event_name(event.slug, events)}, {danish.lead(reminder.lead)}:"
+        f" {danish.letters(reminder.audience)}"
+        for event in events
+        for reminder in event.reminders
+        if reminder.state == "sent"
+    ]
+    return f"Påmindelser sendt: {'; '.join(sent)}." if sent else "Ingen påmindelser er sendt endnu."
 
 
 def group_section(report: CampaignReport, dimension: Dimension) -> Section:
@@ -444,7 +459,7 @@ def labels(report: CampaignReport) -> Table | None:
     ]
     if not rows:
         return None
-    headings = ["", "Modtagere", "I alt", "Mennesker", "Uvist", "Maskiner"]
+    headings = ["Handling", "Modtagere", "I alt", "Mennesker", "Uvist", "Maskiner"]
     return Table("Mennesker og maskiner", headings, rows)
 
 

@@ -75,8 +75,7 @@ def take_over_claim(db: Session, batch: Batch) -> Batch | None:
     assert isinstance(taken, CursorResult)
     if taken.rowcount == 0:
         return None
-    db.refresh(batch)
-    return batch
+    return db.get_one(Batch, batch.id)
 
 
 def claimed_batches(db: Session) -> list[Batch]:

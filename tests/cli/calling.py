@@ -43,6 +43,7 @@ class Caller:
         self.set("SECRET_KEY", settings.secret_key.get_secret_value())
         self.set("SUPPRESSION_KEY", settings.suppression_key.get_secret_value())
         self.set("SENDER", settings.sender or "")
+        settings.state_dir.mkdir(exist_ok=True)
         monkeypatch.chdir(settings.state_dir)
 
     def set(self, name: str, value: str) -> None:

@@ -205,12 +205,12 @@ def test_a_reminder_is_blocked_however_far_ahead_and_missed_with_the_hole_as_rea
 
     ahead = plan(db)
     assert states(ahead) == {"14 days": "blocked", "7 days": "blocked", "1 day": "blocked"}
-    assert ahead["aalborg", "14 days"].reason == "the event has no place yet"
-    assert ahead["aalborg", "1 day"].reason == "the event has no place and no time yet"
+    assert ahead["aalborg", "14 days"].reason == "no place yet"
+    assert ahead["aalborg", "1 day"].reason == "no place and no time yet"
     assert ahead["aalborg", "1 day"].lacking == ("place", "time")
 
     past = plan(db, ahead["aalborg", "14 days"].due_at + 2 * GRACE)["aalborg", "14 days"]
-    assert (past.state, past.reason) == (ReminderState.MISSED, "the event has no place yet")
+    assert (past.state, past.reason) == (ReminderState.MISSED, "no place yet")
 
 
 def test_what_is_filled_in_within_the_grace_time_still_goes(db: Session) -> None:

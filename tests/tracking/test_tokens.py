@@ -67,7 +67,7 @@ def test_a_token_has_one_spelling(purpose: Purpose, grant: Grant, more: str) -> 
         assert_refused(purpose, respelled)
 
 
-@pytest.mark.parametrize(("signed", "asked"), permutations(Purpose, 2))
+@pytest.mark.parametrize(("signed", "asked"), [*permutations(Purpose, 2)])
 def test_a_token_is_good_for_one_purpose(signed: Purpose, asked: Purpose) -> None:
     assert_refused(asked, TOKENS.sign(signed, 7, 4711))
     with pytest.raises(BadToken):

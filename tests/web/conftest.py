@@ -9,7 +9,7 @@ from typing import Any
 import anyio.from_thread
 import httpx
 import pytest
-from anyio.abc import BlockingPortal
+from anyio.from_thread import BlockingPortal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.types import ASGIApp

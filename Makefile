@@ -1,0 +1,57 @@
+# One word for each habit. Needs only Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+.DEFAULT_GOAL := help
+
+.PHONY: help install demo up test check pack lock clean
+
+help: ## What there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+
+install: $(VENV)/.development ## .venv with everything for development; the command line is .venv/bin/mailer
+
+demo: $(VENV)/.runtime ## The whole story on embedded parts; make demo N=20000 for more recipients
+	@$(BIN)/mailer demo $(if $(N),--recipients $(N))
+
+up: $(VENV)/.runtime ## Web, worker, scheduler and embedded services in the foreground, until Ctrl-C
+	@$(BIN)/mailer init
+	@$(BIN)/mailer up $(if $(PORT),--port $(PORT))
+
+test: $(VENV)/.development ## The whole test suite, real PostgreSQL and Redis included
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(if $(T),$(T))
+
+check: $(VENV)/.development ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pack: $(VENV)/.development ## The startpakke as a PDF, from its text
+	$(BIN)/python -c "import typst; typst.compile('templates/pack/startpakke.typ', output='templates/pack/startpakke.pdf', pdf_standards=['ua-1'])"
+
+lock: ## Resolve everything anew and write requirements.lock
+	@folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder \
+	  && $$folder/bin/pip install --quiet --disable-pip-version-check '.[dev]' \
+	  && { head -2 requirements.lock; $$folder/bin/pip freeze | grep -v '^startpakke-mailer'; } > $$folder/lock \
+	  && mv $$folder/lock requirements.lock && rm -rf $$folder
+
+clean: ## Remove the environment and what the tools left behind; var/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
+
+# Installed anew only when what is to be installed changed. The demo needs the light half only.
+$(VENV)/.runtime: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@echo "installing the mailer into $(VENV) ..." >&2
+	@$(PIP) install --prefer-binary --constraint requirements.lock --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.development: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@echo "installing the mailer and its development tools into $(VENV) ..." >&2
+	@$(PIP) install --prefer-binary --constraint requirements.lock --editable '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)

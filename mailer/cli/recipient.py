@@ -1,0 +1,284 @@
+"""`mailer recipient`: import, list, show, suppress, unsuppress."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from mailer.cli.errors import DONE_IN_PART
+from mailer.cli.output import (
+    json_option,
+    print_json,
+    print_table,
+    progress,
+    runtime_of,
+    say,
+)
+from recipients.addresses import hash_address, parse_address
+from recipients.columns import Column
+from recipients.errors import BadAddress
+from recipients.finding import find_recipient
+from recipients.importing import ImportOptions, ImportResult, import_files
+from recipients.models import Recipient, RecipientSource, Suppression, SuppressionReason
+from recipients.segments import find_segment, select_segment
+from recipients.suppression import find_suppression, suppress, unsuppress
+
+_LONGEST_NOTE = 200
+_LONGEST_SOURCE = 64
+
+
+@click.group()
+def recipient() -> None:
+    """Import, list, show, suppress recipients."""
+
+
+class _Mapping(click.ParamType[tuple[Column, str]]):
+    """``FIELD=HEADING``."""
+
+    name = "FIELD=HEADING"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Column, str]:
+        field, equals, heading = str(value).partition("=")
+        if not equals or not heading.strip():
+            self.fail(f"{value!r} does not look like email=Kontakt", param, ctx)
+        if field.strip() not in list(Column):
+            self.fail(f"no field {field!r}; there are: {', '.join(Column)}", param, ctx)
+        return Column(field.strip()), heading.strip()
+
+
+class _Encoding(click.ParamType[str]):
+    """The name of a text encoding Python knows."""
+
+    name = "encoding"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            b"".decode(str(value))
+        except LookupError:
+            self.fail(f"no encoding {value!r}; such as utf-8, cp1252, utf-16", param, ctx)
+        return str(value)
+
+
+@recipient.command("import")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    type=_Mapping(),
+    help="Which heading a field stands under, such as --map email=Kontakt.",
+)
+@click.option("--source", metavar="PARTY", help="The party whose list it is; replies go to it.")
+@click.option("--encoding", type=_Encoding(), metavar="E", help="Of a CSV file, if not found.")
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where refused rows go (default: rejects/ in the state folder).",
+)
+@click.option("--dry-run", is_flag=True, help="Read and count; change nothing.")
+@json_option
+@click.pass_context
+def import_(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    mapping: tuple[tuple[Column, str], ...],
+    source: str | None,
+    encoding: str | None,
+    rejects: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Import lists (CSV, XLSX, ODS) as offices save them; all of a call's files, or none.
+
+    Headings are known in Danish and English. Exit code 3 if some rows were refused: they stand in the
+    rejects file with their line and reason.
+    """
+    if source is not None and not 0 < len(source.strip()) <= _LONGEST_SOURCE:
+        raise click.BadParameter(f"must have 1 to {_LONGEST_SOURCE} characters", param_hint="--source")
+    runtime = runtime_of(ctx)
+    options = ImportOptions(
+        mapping=dict(mapping),
+        source=source.strip() if source else None,
+        encoding=encoding,
+        rejects=rejects,
+        rejects_folder=runtime.settings.state_dir / "rejects",
+        dry_run=dry_run,
+    )
+    with progress("rows read") as report:
+        result = import_files(
+            runtime.database,
+            files,
+            hash_key=runtime.settings.address_key,
+            clock=runtime.clock,
+            options=options,
+            report=report,
+        )
+    _print_result(result, as_json=as_json, dry_run=dry_run)
+    if result.rejected:
+        ctx.exit(DONE_IN_PART)
+
+
+def _print_result(result: ImportResult, *, as_json: bool, dry_run: bool) -> None:
+    for refusal in result.refusals:
+        say(f"{refusal.file}, line {refusal.line}: {refusal.reason}")
+    if result.rejected:
+        say(f"{result.rejected} rows refused: correct {result.rejects_file} and import it")
+    if as_json:
+        print_json(
+            {
+                **result.counts,
+                "rejects_file": result.rejects_file,
+                "seconds": round(result.seconds, 3),
+                "dry_run": dry_run,
+            }
+        )
+        return
+    title = "Would be (nothing was changed)" if dry_run else None
+    print_table(["", "rows"], [[name, count] for name, count in result.counts.items()], title=title)
+
+
+@recipient.command("list")
+@click.option("--segment", metavar="NAME", help="Only those a segment selects.")
+@click.option("--where", metavar="RULE", help="Only those a rule selects.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, segment: str | None, where: str | None, limit: int, as_json: bool) -> None:
+    """List recipients, in the order in which they came."""
+    if segment and where:
+        raise click.UsageError("--segment and --where exclude each other")
+    runtime = runtime_of(ctx)
+    with runtime.database.read() as db:
+        rule = find_segment(db, segment).rule if segment else where
+        selected = select_segment(rule)
+        total = db.scalar(select(func.count()).select_from(selected.subquery())) or 0
+        shown = describe_recipients(db, selected.order_by(Recipient.id).limit(limit))
+    if as_json:
+        print_json({"total": total, "recipients": shown})
+        return
+    fields = ("email", "name", "role", "organisation", "region", "suppressed")
+    print_table(fields, [[each[field] or None for field in fields] for each in shown])
+    if total > len(shown):
+        say(f"{len(shown)} of {total}; --limit shows more")
+
+
+@recipient.command("show")
+@click.argument("email")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, email: str, as_json: bool) -> None:
+    """Show one recipient, and whether it may be written to."""
+    runtime = runtime_of(ctx)
+    with runtime.database.read() as db:
+        wanted = select(Recipient.id).where(Recipient.id == find_recipient(db, email).id)
+        (shown,) = describe_recipients(db, wanted)
+    if as_json:
+        print_json(shown)
+        return
+    shown["source"] = ", ".join(shown["source"])
+    extra = {f"attributes.{key}": value for key, value in shown.pop("attributes").items()}
+    shown["suppressed"] = shown["suppressed"] or "no"
+    print_table(["field", "value"], [[key, value] for key, value in {**shown, **extra}.items()])
+
+
+@recipient.command("suppress")
+@click.argument("email")
+@click.option(
+    "--reason",
+    required=True,
+    help="unsubscribed, bounced, complained, objected, or your own words (kept as a note).",
+)
+@json_option
+@click.pass_context
+def suppress_(ctx: click.Context, email: str, reason: str, as_json: bool) -> None:
+    """Let an address get no more mail, whether or not it stands in the table."""
+    kind, note = _read_reason(reason)
+    runtime = runtime_of(ctx)
+    hashed = hash_address(runtime.settings.address_key, _parse(email))
+    with runtime.database.write() as db:
+        added = suppress(db, hashed, kind, now=runtime.clock.now(), note=note)
+        kept = find_suppression(db, hashed)
+        assert kept is not None
+    if as_json:
+        print_json({"suppressed": kept.reason, "changed": added})
+    elif added:
+        say(f"suppressed ({kept.reason}): it gets no more mail")
+    else:
+        say(f"it was suppressed already ({kept.reason}, {kept.created_at:%Y-%m-%d})")
+
+
+@recipient.command("unsuppress")
+@click.argument("email")
+@json_option
+@click.pass_context
+def unsuppress_(ctx: click.Context, email: str, as_json: bool) -> None:
+    """Let an address get mail again."""
+    runtime = runtime_of(ctx)
+    hashed = hash_address(runtime.settings.address_key, _parse(email))
+    with runtime.database.write() as db:
+        changed = unsuppress(db, hashed)
+    if as_json:
+        print_json({"suppressed": False, "changed": changed})
+    else:
+        say("it may be written to again" if changed else "it was not suppressed")
+
+
+def describe_recipients(db: Session, ids: Select[int]) -> list[dict[str, Any]]:
+    """The fields of recipients in order of id, and why each gets no mail (or False)."""
+    wanted = ids.subquery()
+    found = db.execute(
+        select(Recipient, Suppression.reason)
+        .outerjoin(Suppression, Suppression.address_hash == Recipient.address_hash)
+        .where(Recipient.id.in_(select(wanted)))
+        .order_by(Recipient.id)
+    )
+    sources: dict[int, list[str]] = {}
+    on_lists = select(RecipientSource).where(RecipientSource.recipient_id.in_(select(wanted)))
+    for each in db.scalars(on_lists.order_by(RecipientSource.source)):
+        sources.setdefault(each.recipient_id, []).append(each.source)
+    return [
+        _describe(recipient, reason, sources.get(recipient.id, []))
+        for recipient, reason in found.tuples()
+    ]
+
+
+def _describe(found: Recipient, reason: SuppressionReason | None, sources: list[str]) -> dict[str, Any]:
+    return {
+        "email": found.email,
+        "name": found.name,
+        "role": found.role,
+        "sector": found.sector,
+        "organisation": found.organisation,
+        "workplace": found.workplace,
+        "confederation": found.confederation,
+        "region": found.region,
+        "language": found.language,
+        "source": sources,
+        "attributes": found.attributes,
+        "suppressed": reason or False,
+        "domain": found.domain,
+        "shared": found.shared,
+        "tracking": found.tracking,
+        "created_at": found.created_at,
+        "updated_at": found.updated_at,
+    }
+
+
+def _read_reason(text: str) -> tuple[SuppressionReason, str | None]:
+    word = text.strip().casefold()
+    if word in list(SuppressionReason):
+        return SuppressionReason(word), None
+    if not word or len(text) > _LONGEST_NOTE:
+        raise click.BadParameter(f"must have 1 to {_LONGEST_NOTE} characters", param_hint="--reason")
+    return SuppressionReason.MANUAL, text.strip()
+
+
+def _parse(email: str) -> str:
+    try:
+        return parse_address(email).key
+    except BadAddress as error:
+        raise click.BadParameter(str(error), param_hint="EMAIL") from error

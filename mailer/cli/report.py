@@ -1,0 +1,236 @@
+"""`mailer report`: how a campaign went, for screens, scripts, spreadsheets and secretariats."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailer.campaigns.lifecycle import find_campaign
+from mailer.cli.output import json_option, json_text, print_table, runtime_of, say
+from mailer.foundation.settings import Settings
+from mailer.reports.figures import campaign_report
+from mailer.reports.flat import write_csv
+from mailer.reports.page import render_page
+from mailer.reports.report import CampaignReport, Dimension, Group
+from mailer.reports.spreadsheet import write_spreadsheet
+from mailer.runtime import template_folders
+
+FORMATS = ("table", "json", "csv", "xlsx", "html")
+_MOST_ROWS_ON_A_SCREEN = 15
+
+
+def _read_dimensions(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[Dimension, ...] | None:
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    for name in names:
+        if name not in list(Dimension):
+            known = ", ".join(Dimension)
+            raise click.BadParameter(f"there is no dimension {name!r}; choose from {known}")
+    return tuple(Dimension(name) for name in dict.fromkeys(names))
+
+
+@click.group()
+def report() -> None:
+    """How it went."""
+
+
+@report.command("campaign")
+@click.argument("name")
+@click.option(
+    "--by",
+    "dimensions",
+    metavar="A,B",
+    callback=_read_dimensions,
+    help=f"Break the figures down by these only: {', '.join(Dimension)}. Default: all.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Default: as the ending of FILE says, else table.",
+)
+@json_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to FILE, which is there whole or not at all.",
+)
+@click.pass_context
+def campaign_(
+    ctx: click.Context,
+    name: str,
+    dimensions: tuple[Dimension, ...] | None,
+    form: str | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Report on the campaign NAME: delivery, opens, clicks, in all and by who and what.
+
+    Sent is not delivered, opens are uncertain, and a click on a registration link is no registration.
+    """
+    form = _choose_format(form, as_json=as_json, output=output)
+    if form == "xlsx" and output is None and sys.stdout.isatty():
+        raise click.UsageError("a workbook does not go on a screen: add -o FILE.xlsx")
+    runtime = runtime_of(ctx)
+    with runtime.database.read() as db:
+        figures = campaign_report(
+            db,
+            find_campaign(db, name),
+            now=runtime.clock.now(),
+            zone=runtime.settings.zone,
+            dimensions=dimensions if dimensions is not None else tuple(Dimension),
+        )
+    limit = _MOST_ROWS_ON_A_SCREEN if dimensions is None else None
+    if output is not None:
+        _write_whole(output, _render(figures, form, runtime.settings, limit=limit))
+        say(f"written: {output}")
+    elif form == "table":
+        _print_tables(figures, limit=limit)
+    else:
+        click.get_binary_stream("stdout").write(_render(figures, form, runtime.settings, limit=limit))
+
+
+def _choose_format(form: str | None, *, as_json: bool, output: Path | None) -> str:
+    if as_json:
+        if form not in {None, "json"}:
+            raise click.UsageError(f"--json and --format {form} are two different things")
+        return "json"
+    ending = output.suffix.lstrip(".").lower() if output else ""
+    return form or (ending if ending in FORMATS else "table")
+
+
+def _render(figures: CampaignReport, form: str, settings: Settings, *, limit: int | None) -> bytes:
+    match form:
+        case "json":
+            return f"{json_text(report_json(figures))}\n".encode()
+        case "html":
+            return render_page(figures, template_folders(settings)).encode()
+        case "xlsx":
+            workbook = io.BytesIO()
+            write_spreadsheet(figures, workbook)
+            return workbook.getvalue()
+        case "csv":
+            lines = io.StringIO(newline="")
+            write_csv(figures, lines)
+            return lines.getvalue().encode()
+    with contextlib.redirect_stdout(io.StringIO()) as screen:
+        _print_tables(figures, limit=limit)
+    return screen.getvalue().encode()
+
+
+def report_json(figures: CampaignReport) -> dict[str, Any]:
+    """The report as one JSON object; ``campaign`` is the campaign's name."""
+    about = asdict(figures.about)
+    by = {dimension.value: list(map(asdict, rows)) for dimension, rows in figures.by.items()}
+    return {
+        "campaign": about.pop("name"),
+        **about,
+        "delivery": dict(figures.delivery),
+        "engagement": asdict(figures.engagement),
+        "events": list(map(asdict, figures.events)),
+        "links": list(map(asdict, figures.links)),
+        "by": by,
+        "over_time": asdict(figures.over_time),
+        "reach": asdict(figures.reach),
+    }
+
+
+def _print_tables(figures: CampaignReport, *, limit: int | None) -> None:
+    about, delivery = figures.about, figures.delivery
+    title = f"{about.name}: {about.state}, letter {about.letter}, tracking {about.tracking}"
+    sent = delivery["sent"]
+    print_table(
+        ["", "letters", "share"],
+        [
+            ["audience", delivery["audience"], None],
+            *[
+                [state, count, _percent(count, delivery["audience"])]
+                for state, count in delivery.items()
+                if count and state != "audience"
+            ],
+        ],
+        title=title,
+    )
+    engagement = [
+        (field.name.replace("_", " "), getattr(figures.engagement, field.name))
+        for field in fields(figures.engagement)
+    ]
+    _print_part(
+        "Engagement (a share of sent; opens are uncertain)",
+        ["", "recipients", "share", "total", "people", "machines", "unsure"],
+        [
+            [name, e.recipients, _percent(e.recipients, sent), e.total, e.people, e.machines, e.unsure]
+            for name, e in engagement
+        ],
+    )
+    _print_part(
+        "Events (a registration click is not a registration)",
+        ["event", "date", "clicks", "registration clicks", "recipients", "asked", "reminded"],
+        [
+            [
+                event.slug,
+                event.date,
+                event.clicks,
+                event.registration_clicks,
+                event.registration_recipients,
+                event.reminder_requests,
+                event.reminded,
+            ]
+            for event in figures.events
+        ],
+    )
+    for dimension, groups in figures.by.items():
+        if limit is None or dimension is not Dimension.EVENT:  # the events stand above
+            _print_groups(dimension, groups, limit=limit)
+    reach = figures.reach
+    if reach.pass_on.total or reach.visits:
+        rows: list[list[object]] = [["letter passed on", reach.pass_on.total]]
+        rows += [[page.page, page.total] for page in reach.pages]
+        _print_part("Reach (anonymous, apart from recipients)", ["page", "views"], rows)
+
+
+def _print_groups(dimension: Dimension, groups: Sequence[Group], *, limit: int | None) -> None:
+    shown = groups if limit is None else groups[:limit]
+    done = ("audience", "sent", "bounced", "opened", "clicked", "downloaded")
+    _print_part(
+        f"By {dimension}",
+        [dimension.value, *done, "registration clicked"],
+        [
+            [group.value, *[getattr(group, measure) for measure in done], group.registration_clicked]
+            for group in shown
+        ],
+    )
+    if len(shown) < len(groups):
+        click.echo(f"… and {len(groups) - len(shown):,} more: --by {dimension}")
+
+
+def _print_part(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    if rows:
+        click.echo()
+        print_table(headings, rows, title=title)
+
+
+def _percent(part: int | None, whole: int) -> str | None:
+    return f"{part / whole:.1%}" if part is not None and whole else None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write beside the file and move into its place: nobody ever reads half a report."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,283 @@
+"""Importing recipient files: every row is imported, or stands in the rejects file with its reason."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Connection, Update, select, text, update
+from sqlalchemy.orm import Session
+
+from mailer.foundation.clock import Clock
+from mailer.foundation.database import Database, begin_write
+from recipients.columns import Column, Layout, count_known, describe_headings, recognise
+from recipients.entries import Entry, RowRefused, read_entry
+from recipients.errors import BadAddress, ImportRunning, UnreadableFile
+from recipients.models import Import, ImportState
+from recipients.reading import open_table
+from recipients.rejects import Rejects, open_rejects
+from recipients.staging import MergeCounts, Staging
+from recipients.tables import Row, Table
+
+_SILENT_IS_DEAD = timedelta(seconds=60)
+_BEAT_EVERY_SECONDS = 5.0
+_CHUNK_ROWS = 2000
+_SHOWN_REFUSALS = 5
+_LONGEST_FILE_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How files are to be read."""
+
+    mapping: Mapping[Column, str] = field(default_factory=dict)
+    """Headings named by hand."""
+    source: str | None = None
+    """The party whose list it is; a row's own source comes before it."""
+    encoding: str | None = None
+    rejects: Path | None = None
+    """Where refused rows go; written even if there are none."""
+    rejects_folder: Path = Path()
+    """Where they go if no file is named; then only if there are any."""
+    dry_run: bool = False
+    """Read and count, and change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that was not imported, and why; what stood in it is in the rejects file alone."""
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """``rows = imported + updated + unchanged + duplicates + rejected``."""
+
+    rows: int = 0
+    imported: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    """Rows whose address stood in an earlier row of the same import."""
+    rejected: int = 0
+    rejects_file: Path | None = None
+    seconds: float = 0.0
+    refusals: list[Refusal] = field(default_factory=list)
+    """The first few."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The six numbers."""
+        names = ("rows", "imported", "updated", "unchanged", "duplicates", "rejected")
+        return {name: getattr(self, name) for name in names}
+
+
+def require_no_import_running(db: Session, now: datetime) -> None:
+    """Return if no import is at work; one that has been silent for a minute is dead.
+
+    Args:
+        now: real time, never a rehearsal's.
+
+    Raises:
+        ImportRunning: one is.
+    """
+    alive = select(Import).where(
+        Import.state == ImportState.RUNNING, Import.beat_at > now - _SILENT_IS_DEAD
+    )
+    running = db.scalars(alive.limit(1)).first()
+    if running is not None:
+        raise ImportRunning(
+            f"an import of {running.file} is still running; wait for it to end, or, if it was killed,"
+            f" for {_SILENT_IS_DEAD.seconds} seconds"
+        )
+
+
+def import_files(
+    database: Database,
+    paths: Sequence[Path],
+    *,
+    hash_key: bytes,
+    clock: Clock,
+    options: ImportOptions,
+    report: Callable[[int], None] = lambda _rows: None,
+) -> ImportResult:
+    """Read files into the recipient table: all of them, or, on any error, nothing.
+
+    Rows wait in temporary tables, so memory does not grow with the file; one transaction at the end
+    writes them. It opens its own transactions, since it must show that it is alive while it reads.
+
+    Args:
+        hash_key: of the address hashes.
+        report: is told how many rows have been read so far.
+
+    Raises:
+        InputNotFound, UnreadableFile: a file cannot be read; nothing was changed.
+        ImportRunning: another import is at work; nothing was changed.
+        DatabaseUnavailable: the database cannot be reached; nothing was changed.
+    """
+    started = time.monotonic()
+    files = [_open_file(path, options) for path in paths]
+    result = ImportResult()
+    with ExitStack() as stack:
+        run = stack.enter_context(_running(database, paths, clock, options))
+        connection = stack.enter_context(database.own_connection())
+        headings = list(dict.fromkeys(h for file in files for h in file.layout.headings))
+        path = options.rejects or _default_rejects(options.rejects_folder, paths[0], clock)
+        rejects = stack.enter_context(open_rejects(path, headings))
+        staging = Staging(connection, hash_key)
+        for entries in _chunks(files, options, result, rejects):
+            staging.add(entries)
+            report(result.rows)
+            run.beat()
+        result.duplicates = staging.combine()
+        if result.rejected or options.rejects:
+            rejects.keep()
+            result.rejects_file = path
+        if options.dry_run:
+            _note(result, staging.count())
+        else:
+            with begin_write(connection):
+                _note(result, staging.merge(clock.now()))
+                run.finish(connection, result.counts)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    table: Table
+    layout: Layout
+
+
+def _open_file(path: Path, options: ImportOptions) -> _File:
+    score = partial(count_known, mapping=options.mapping)
+    table = open_table(path, score, encoding=options.encoding)
+    try:
+        layout = recognise(table.headings, options.mapping)
+    except UnreadableFile as error:
+        raise UnreadableFile(f"{path}: {error}") from error
+    if Column.EMAIL not in layout.columns:
+        raise UnreadableFile(f"{path}: {describe_headings(table.headings)}")
+    return _File(table, layout)
+
+
+def _chunks(
+    files: Sequence[_File], options: ImportOptions, result: ImportResult, rejects: Rejects
+) -> Iterator[list[Entry]]:
+    """The readable rows, some at a time; the others go to the rejects file."""
+    chunk: list[Entry] = []
+    for file in files:
+        for row in file.table.rows:
+            result.rows += 1
+            try:
+                chunk.append(_read_row(row, file.layout, options.source))
+            except (RowRefused, BadAddress) as error:
+                _refuse(row, str(error), file, result, rejects)
+            if len(chunk) == _CHUNK_ROWS:
+                yield chunk
+                chunk = []
+    yield chunk
+
+
+def _read_row(row: Row, layout: Layout, source: str | None) -> Entry:
+    if row.fault:
+        raise RowRefused(row.fault)
+    return read_entry(row.cells, layout, source=source)
+
+
+def _refuse(row: Row, reason: str, file: _File, result: ImportResult, rejects: Rejects) -> None:
+    result.rejected += 1
+    rejects.add(file.table.name, row.line, reason, file.layout.headings, row.cells)
+    if len(result.refusals) < _SHOWN_REFUSALS:
+        result.refusals.append(Refusal(file.table.name, row.line, reason))
+
+
+def _note(result: ImportResult, merged: MergeCounts) -> None:
+    result.imported = merged.imported
+    result.updated = merged.updated
+    result.unchanged = merged.unchanged
+
+
+def _default_rejects(folder: Path, path: Path, clock: Clock) -> Path:
+    return folder / f"{path.stem}-{clock.real():%Y%m%d-%H%M%S-%f}.csv"
+
+
+class _Run:
+    """The row by which others see that an import is at work; a dry run has none."""
+
+    def __init__(self, database: Database, clock: Clock, import_id: int | None) -> None:
+        self._database = database
+        self._clock = clock
+        self._id = import_id
+        self._beat_at = time.monotonic()
+
+    def beat(self) -> None:
+        """Show now and then that the import is alive."""
+        if self._id is None or time.monotonic() - self._beat_at < _BEAT_EVERY_SECONDS:
+            return
+        with self._database.write() as db:
+            db.execute(self._change(beat_at=self._clock.real()))
+        self._beat_at = time.monotonic()
+
+    def finish(self, connection: Connection, counts: Mapping[str, int]) -> None:
+        """Note the end in the transaction that writes the recipients.
+
+        Raises:
+            ImportRunning: the run was taken for dead and another has begun; the transaction fails.
+        """
+        done = connection.execute(
+            self._change(state=ImportState.DONE, counts=dict(counts), beat_at=self._clock.real())
+        )
+        if done.rowcount != 1:
+            raise ImportRunning("another import began while this one stood still; import again")
+
+    def fail(self) -> None:
+        """Note that a run that did not finish is over."""
+        with self._database.write() as db:
+            db.execute(self._change(state=ImportState.FAILED))
+
+    def _change(self, **values: object) -> Update:
+        running = update(Import).where(Import.id == self._id, Import.state == ImportState.RUNNING)
+        return running.values(**values)
+
+
+@contextmanager
+def _running(
+    database: Database, paths: Sequence[Path], clock: Clock, options: ImportOptions
+) -> Iterator[_Run]:
+    if options.dry_run:
+        yield _Run(database, clock, None)
+        return
+    with database.write() as db:
+        run = _Run(database, clock, _begin(db, paths, clock.real(), options.source))
+    try:
+        yield run
+    finally:
+        run.fail()
+
+
+def _begin(db: Session, paths: Sequence[Path], now: datetime, source: str | None) -> int:
+    """Write the run's row, unless another run is alive."""
+    if db.get_bind().dialect.name == "postgresql":
+        # Two imports that begin at once must see each other; SQLite has one writer anyway.
+        db.execute(text("LOCK TABLE imports IN SHARE ROW EXCLUSIVE MODE"))
+    require_no_import_running(db, now)
+    dead = update(Import).where(Import.state == ImportState.RUNNING)
+    db.execute(dead.values(state=ImportState.FAILED))
+    run = Import(
+        file=", ".join(path.name for path in paths)[:_LONGEST_FILE_NAME],
+        source=source,
+        state=ImportState.RUNNING,
+        started_at=now,
+        beat_at=now,
+        counts={},
+    )
+    db.add(run)
+    db.flush()
+    return run.id

@@ -1,0 +1,209 @@
+"""A worker that dies: what its journal says is kept, what nobody can know is named."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from mailer.campaigns.ledger import Outcome, count_states, reconcile
+from mailer.campaigns.lifecycle import find_campaign
+from mailer.campaigns.models import Delivery, DeliveryState
+from mailer.foundation.clock import real_now
+from mailer.foundation.journal import Journal, JournalHeld, take_over
+from mailer.launch import launch_campaign
+from mailer.runtime import Runtime
+from mailer.sending.claims import claim_batch
+from mailer.sending.notes import note_dot, note_outcome, read_notes
+from mailer.sending.tools import SendingTools, journal_folder
+from mailer.sending.work import send_batches, sweep
+from tests.conftest import NOW, SECRET_KEY, SUPPRESSION_KEY
+from tests.making import ScriptedRelay, make_campaign, make_recipients, relay_running, with_relay
+
+
+@pytest.fixture
+def relay() -> Iterator[ScriptedRelay]:
+    with relay_running(ScriptedRelay()) as running:
+        yield running
+
+
+def launch(runtime: Runtime, count: int) -> int:
+    with runtime.database.write() as db:
+        make_recipients(db, count)
+        campaign = make_campaign(db, name="brev")
+        return launch_campaign(runtime.launch_tools, db, campaign, now=NOW).campaign_id
+
+
+def die_with_notes(runtime: Runtime, campaign_id: int, *lines_for: object) -> None:
+    """Claim a batch as a process that then dies, leaving these notes behind."""
+    with runtime.sending_tools() as dead:
+        with runtime.database.write() as db:
+            batch = claim_batch(
+                db, campaign_id, owner=dead.owner, host=dead.host, boot=dead.boot, now=real_now()
+            )
+        assert batch is not None
+        for note in lines_for:
+            if isinstance(note, Outcome):
+                dead.journal.write(note_outcome(batch.id, batch.fence, note))
+            else:
+                assert isinstance(note, int)
+                dead.journal.write(note_dot(batch.id, batch.fence, note, "relay"))
+
+
+def states(runtime: Runtime) -> dict[int, str]:
+    with runtime.database.read() as db:
+        rows = db.execute(select(Delivery.position, Delivery.state).order_by(Delivery.position))
+        return {position: state.value for position, state in rows}
+
+
+def test_a_lost_claim_is_recovered_from_its_journal(runtime: Runtime, relay: ScriptedRelay) -> None:
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 4)
+    sent = Outcome(1, DeliveryState.SENT, relay="relay", code=250)
+    bounced = Outcome(2, DeliveryState.BOUNCED, relay="relay", code=550, reason="gone")
+    die_with_notes(runtime, campaign_id, 1, sent, bounced, 3)
+
+    with runtime.sending_tools() as tools:
+        sweep(tools, workers=1)
+
+        assert states(runtime) == {1: "sent", 2: "bounced", 3: "uncertain", 4: "pending"}
+        send_batches(tools, campaign_id=campaign_id)
+
+    assert states(runtime) == {1: "sent", 2: "bounced", 3: "uncertain", 4: "sent"}
+    assert len(relay.accepted) == 1
+    with runtime.database.read() as db:
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+def test_after_another_boot_notes_may_be_gone_so_all_is_uncertain(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 2)
+    with runtime.sending_tools() as dead, runtime.database.write() as db:
+        claim_batch(db, campaign_id, owner=dead.owner, host=dead.host, boot="before", now=real_now())
+
+    with runtime.sending_tools() as tools:
+        sweep(tools, workers=1)
+
+    assert states(runtime) == {1: "uncertain", 2: "uncertain"}
+
+
+def test_a_claim_whose_worker_lives_is_left_alone(runtime: Runtime, relay: ScriptedRelay) -> None:
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 1)
+    with runtime.sending_tools() as alive:
+        with runtime.database.write() as db:
+            claim_batch(
+                db, campaign_id, owner=alive.owner, host=alive.host, boot=alive.boot, now=real_now()
+            )
+        with runtime.sending_tools() as tools:
+            sweep(tools, workers=1)
+        with runtime.database.read() as db:
+            assert count_states(db, campaign_id)["claimed"] == 1
+
+
+def test_journals_of_the_dead_are_cleared_away(runtime: Runtime, relay: ScriptedRelay) -> None:
+    runtime = with_relay(runtime, relay.port)
+    with runtime.sending_tools():
+        pass
+    with runtime.sending_tools() as tools:
+        sweep(tools, workers=1)
+        left = list(journal_folder(runtime.settings.state_dir).iterdir())
+        assert left == [tools.journal.path]
+
+
+def test_notes_of_another_claim_of_the_same_batch_do_not_count() -> None:
+    lines = [note_dot(7, 1, 10, "r"), note_dot(7, 2, 11, "r"), note_dot(8, 2, 12, "r")]
+    assert list(read_notes(lines, 7, 2)) == [11]
+
+
+def test_a_journal_is_held_by_one_process_and_a_torn_line_is_no_line(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.write("whole")
+    with pytest.raises(JournalHeld):
+        Journal(tmp_path / "j")
+    with (tmp_path / "j").open("ab") as file:
+        file.write(b"torn")
+    assert list(journal.lines()) == ["whole"]
+    journal.close()
+    with take_over(tmp_path / "j") as taken:
+        assert list(taken.lines()) == ["whole"]
+
+
+WORKER = """
+import sys
+from pydantic import SecretStr
+from mailer.foundation.settings import load_settings
+from mailer.runtime import open_runtime
+from mailer.sending.work import send_batches, sweep
+
+runtime = open_runtime(load_settings())
+with runtime.sending_tools() as tools:
+    sweep(tools, workers=1)
+    while send_batches(tools, campaign_id=int(sys.argv[1])):
+        pass
+"""
+
+
+def test_kill_9_in_the_middle_loses_nothing_and_repeats_nothing(
+    runtime: Runtime, relay: ScriptedRelay, database_url: str
+) -> None:
+    relay.delay_dot_seconds = 0.002
+    runtime = with_relay(runtime, relay.port, batch_size=50)
+    campaign_id = launch(runtime, 400)
+    environment = {
+        **os.environ,
+        "MAILER_STATE_DIR": str(runtime.settings.state_dir),
+        "MAILER_DATABASE_URL": database_url,
+        "MAILER_SECRET_KEY": SECRET_KEY,
+        "MAILER_SUPPRESSION_KEY": SUPPRESSION_KEY,
+        "MAILER_SENDER": "brev@coi.example",
+        "MAILER_SMTP_RELAYS": f"smtp://127.0.0.1:{relay.port}?starttls=never",
+    }
+    kills = 0
+    for target in (40, 120, 200, 280):
+        worker = subprocess.Popen([sys.executable, "-c", WORKER, str(campaign_id)], env=environment)
+        while len(relay.accepted) < target and worker.poll() is None:
+            time.sleep(0.005)
+        if worker.poll() is None:
+            kills += 1
+        worker.send_signal(signal.SIGKILL)
+        worker.wait(10)
+    with runtime.sending_tools() as tools:
+        sweep(tools, workers=1)
+        while send_batches(tools, campaign_id=campaign_id):
+            pass
+
+    got = Counter(relay.recipients)
+    with runtime.database.read() as db:
+        proof = reconcile(db, find_campaign(db, "brev"))
+    assert kills == 4, "every kill must have hit a worker at work"
+    assert max(got.values()) == 1
+    assert proof.ok
+    assert proof.complete
+    uncertain = proof.deliveries["uncertain"]
+    assert uncertain <= kills
+    assert proof.deliveries["sent"] == 400 - uncertain
+    assert 400 - uncertain <= len(got) <= 400
+
+
+def test_asked_to_end_a_batch_hands_back_what_it_has_not_begun(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 10)
+    with runtime.sending_tools(is_stopping=lambda: len(relay.accepted) >= 3) as tools:
+        assert isinstance(tools, SendingTools)
+        send_batches(tools, campaign_id=campaign_id)
+
+    with runtime.database.read() as db:
+        counts = count_states(db, campaign_id)
+        assert reconcile(db, find_campaign(db, "brev")).ok
+    assert (counts["sent"], counts["pending"]) == (3, 7)
