@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from recipients.addresses import parse_address
@@ -68,21 +69,15 @@ def read_entry(cells: Sequence[str], layout: Layout, *, source: str | None = Non
         RowRefused: a cell is too long, or there are more cells than headings.
         BadAddress: the address cannot be written to.
     """
-    if any(cells[len(layout.headings) :]):
-        raise RowRefused(
-            f"{len(cells)} cells under {len(layout.headings)} headings: is a separator not quoted?"
-        )
+    width = len(layout.headings)
+    if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+        raise RowRefused(f"{len(cells)} cells under {width} headings: is a separator not quoted?")
     if max(map(len, cells)) > _LONGEST_CELL:
         raise RowRefused(f"a cell is longer than {_LONGEST_CELL} characters")
-    said = {
-        column: text
-        for column, index in layout.columns.items()
-        if index < len(cells) and (text := tidy(cells[index]))
-    }
+    filled = [tidy(cell) if cell else "" for cell in cells] + [""] * (width - len(cells))
+    said = {column: text for column, index in layout.columns.items() if (text := filled[index])}
     address = parse_address(cells[layout.columns[Column.EMAIL]] if Column.EMAIL in said else "")
-    kept = {
-        key: text for index, key in layout.extras if index < len(cells) and (text := tidy(cells[index]))
-    }
+    kept = {key: text for index, key in layout.extras if (text := filled[index])}
     role = _read_role(said, layout, kept)
     sector = _find_word(said, Column.SECTOR, find_sector, layout, kept)
     confederation = _find_word(said, Column.CONFEDERATION, find_confederation, layout, kept)
@@ -127,6 +122,7 @@ def combine_entries(entries: Sequence[Entry]) -> Entry:
     return best._replace(shared=len(names) > 1)
 
 
+@lru_cache(maxsize=16_384)
 def tidy(text: str) -> str:
     """A cell on one line, composed (NFC), without characters that cannot be seen."""
     text = " ".join(text.split())

@@ -7,7 +7,6 @@ real one; only the merge writes.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from itertools import groupby
 from typing import Any, cast
 
@@ -45,7 +44,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from mailer.foundation.database import UTCDateTime
 from recipients.addresses import hash_address
 from recipients.entries import Entry, combine_entries
-from recipients.models import Confederation, Recipient, RecipientSource, Role, Sector
+from recipients.models import Confederation, Recipient, RecipientSource, Region, Role, Sector
 from recipients.words import precedence
 
 _METADATA = MetaData()
@@ -78,6 +77,11 @@ _OLD_SOURCES = cast("Table", RecipientSource.__table__)
 _AT_ONCE = 2000
 _BEFORE_ENTRY = 3
 """Columns of a staged table that stand before the entry's own."""
+
+_PLAIN: dict[Any, Any] = {
+    word: word.value for kind in (Role, Sector, Confederation, Region) for word in kind
+}
+"""Stored words as plain text, which both drivers take fastest."""
 
 _Row = tuple[Any, ...]
 
@@ -147,15 +151,14 @@ class Staging:
         return counts
 
     def _as_row(self, ordinal: int, entry: Entry) -> _Row:
-        values = [value.value if isinstance(value, Enum) else value for value in entry]
+        values = map(_PLAIN.get, entry, entry)
         hashed = hash_address(self._hash_key, entry.email_key)
         return (ordinal, precedence(entry.role), hashed, *values)
 
     def _insert(self, table: Table, rows: Sequence[_Row]) -> None:
         names = ", ".join(table.c.keys())
         if self._on_postgres:
-            driver = self._connection.connection.driver_connection
-            assert isinstance(driver, PsycopgConnection)
+            driver = cast("PsycopgConnection", self._connection.connection.dbapi_connection)
             with (
                 driver.cursor() as cursor,
                 cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy,
@@ -279,8 +282,9 @@ def _merge_attributes(
 ) -> tuple[ColumnElement[Any], ColumnElement[bool]]:
     """The keys of both sides, the winner's values; and whether that is anything new."""
     if on_postgres:
-        old = func.coalesce(sql_cast(_OLD.c.attributes, JSONB), sql_cast("{}", JSONB))
-        new = func.coalesce(sql_cast(_STAGED.c.attributes, JSONB), sql_cast("{}", JSONB))
+        nothing = sql_cast(literal("{}", Text), JSONB)
+        old = func.coalesce(sql_cast(_OLD.c.attributes, JSONB), nothing)
+        new = func.coalesce(sql_cast(_STAGED.c.attributes, JSONB), nothing)
         joined = case((wins, old.op("||")(new)), else_=new.op("||")(old))
         return sql_cast(joined, JSON), joined.is_distinct_from(old)
     stored = func.json(func.coalesce(type_coerce(_OLD.c.attributes, Text), "{}"))

@@ -101,6 +101,7 @@ _LANGUAGE_OF = _by_word(_LANGUAGES)
 _PRECEDENCE = {role: place for place, role in enumerate(Role)}
 
 
+@lru_cache(maxsize=4096)
 def find_role(text: str) -> Role | None:
     """The role a word names exactly; None for any other title."""
     return _ROLE_OF.get(fold(text))
@@ -111,16 +112,19 @@ def is_minister_title(text: str) -> bool:
     return bool(_MINISTER.fullmatch(text)) and not _FORMER.match(text)
 
 
+@lru_cache(maxsize=4096)
 def find_sector(text: str) -> Sector | None:
     """The sector a word names; None if it names none."""
     return _SECTOR_OF.get(fold(text))
 
 
+@lru_cache(maxsize=4096)
 def find_confederation(text: str) -> Confederation | None:
     """The confederation a word names; None if it names none."""
     return _CONFEDERATION_OF.get(fold(text))
 
 
+@lru_cache(maxsize=4096)
 def find_region(text: str) -> Region | None:
     """The region a word names, with or without ``Region`` before or after it; None if none."""
     word = fold(text)
@@ -128,6 +132,7 @@ def find_region(text: str) -> Region | None:
     return _REGION_OF.get(word) or _REGION_OF.get(bare)
 
 
+@lru_cache(maxsize=4096)
 def find_language(text: str) -> str | None:
     """The language code a word names; None for a language there are no letters in."""
     return _LANGUAGE_OF.get(fold(text))

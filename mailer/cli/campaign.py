@@ -89,7 +89,7 @@ def campaign() -> None:
 @click.option("--legal-basis", help="Why personal tracking is lawful; kept with the campaign.")
 @click.option(
     "--on-uncertain",
-    type=click.Choice(list(UncertainPolicy)),
+    type=click.Choice([*map(str, UncertainPolicy)]),
     default=UncertainPolicy.HOLD.value,
     show_default=True,
     help="What becomes of a letter that may or may not have arrived.",

@@ -98,7 +98,7 @@ def campaign_(
     elif form == "table":
         _print_tables(figures, limit=limit)
     else:
-        click.get_binary_stream("stdout").write(_render(figures, form, runtime.settings, limit=limit))
+        click.echo(_render(figures, form, runtime.settings, limit=limit), nl=False)
 
 
 def _choose_format(form: str | None, *, as_json: bool, output: Path | None) -> str:

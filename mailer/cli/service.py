@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from mailer.cli.output import runtime_of, say, settings_of
+from mailer.embedded.demo import run_demo
 from mailer.embedded.errors import ServiceFailed
 from mailer.embedded.faults import Faults, load_faults
 from mailer.embedded.processes import Stop
@@ -100,6 +101,19 @@ def sink(
         raise ServiceFailed(
             f"the sink cannot run on port {port} in {folder}: {error.strerror}"
         ) from error
+
+
+@click.command()
+@click.option(
+    "--recipients", type=click.IntRange(1), default=2000, show_default=True, help="How many to invent."
+)
+def demo(recipients: int) -> None:
+    """Tell the whole story on embedded parts, in var/demo; no setting of yours is used.
+
+    The last line on stdout is where the HTML report lies.
+    """
+    folder = Path("var/demo").absolute()
+    click.echo(run_demo(folder, recipients=recipients, tell=say, show=click.echo))
 
 
 async def _until_signalled(serving: Coroutine[Any, Any, None]) -> None:

@@ -68,19 +68,13 @@ def scheduler_service(settings: Settings) -> Service:
     )
 
 
-def sink_service(folder: Path, *, port: int, keep: int) -> Service:
+def sink_service(folder: Path, *, port: int, keep: int, faults: Path) -> Service:
     """Our own mail sink."""
     return Service(
         name="sink",
         command=(
-            *MAILER,
-            "sink",
-            "--port",
-            str(port),
-            "--folder",
-            str(folder),
-            "--keep",
-            str(keep),
+            *(*MAILER, "sink", "--port", str(port), "--folder", str(folder)),
+            *("--keep", str(keep), "--faults", str(faults)),
         ),
         tells=f"on smtp://{LOOPBACK}:{port}",
         is_ready=lambda: greets(port),

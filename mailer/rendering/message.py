@@ -40,7 +40,8 @@ def compose(letter: RenderedLetter, fields: MessageFields) -> bytes:
 
     Nothing in it depends on when or where it is composed: a copy is the same bytes.
     """
-    boundary = "=_" + hashlib.blake2b(fields.message_id.encode(), digest_size=15).hexdigest()
+    # Quoted-printable never writes "=_": no body can hold the boundary (RFC 2045 §6.7).
+    boundary = "=_" + hashlib.blake2b(fields.message_id.encode(), digest_size=10).hexdigest()
     return b"".join(
         [
             *_header(letter.subject, fields),

@@ -1,8 +1,9 @@
 """The SQL behind the figures: every statement groups in the database and returns few rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     CTE,
@@ -11,15 +12,19 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    extract,
+    false,
     func,
     literal,
+    null,
     or_,
     select,
     union_all,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import GenericFunction
 
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState, Link
 from mailer.events.models import Event, Reminder, ReminderRequest
@@ -30,19 +35,46 @@ PERSONAL_FIELDS = ("role", "sector", "region", "organisation", "domain")
 """What recipients may be grouped by; the confederation never (GDPR art. 9)."""
 DOWNLOAD = "download"
 REGISTRATION = "registration"
-
-_CLICKED = TrackingEvent.kind == TrackingKind.CLICK
-_LINK_OF_EVENT = and_(
-    Link.campaign_id == TrackingEvent.campaign_id, Link.number == TrackingEvent.link_number
+GROUPED = (
+    "audience",
+    "sent",
+    "bounced",
+    "opened",
+    "clicked",
+    "downloaded",
+    "registration_clicked",
+    "clicks",
 )
+"""What is counted per group: deliveries, and last the clicks themselves."""
+DONE = ("opened", "clicked", "downloaded", "registration_clicked", "unsubscribed", "viewed")
+"""What a delivery's reader may have done."""
+_HOUR = "%Y-%m-%d %H"
+
+
+class _hour_of(GenericFunction[str]):  # noqa: N801 - the name of a function
+    """The hour of UTC as ``2014-03-07 08``: one cheap cut of the text where moments are text."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(_hour_of, "sqlite")
+def _cut_hour(element: _hour_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **options)}, 1, 13)"
+
+
+@compiles(_hour_of, "postgresql")
+def _format_hour(element: _hour_of, compiler: SQLCompiler, **options: Any) -> str:
+    moment = compiler.process(element.clauses, **options)
+    return f"to_char({moment} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24')"
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many events of one kind and label there are."""
+    """How many events of one kind, link and label there are."""
 
     kind: TrackingKind
-    link_kind: str | None
+    link_number: int | None
     label: Label
     total: int
 
@@ -53,96 +85,98 @@ class Hour:
 
     start: datetime
     kind: TrackingKind
-    link_kind: str | None
+    registration: bool
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Clickers:
+    """How many deliveries somebody clicked in: per link, per event, per event's registration."""
+
+    links: Mapping[int, int]
+    events: Mapping[str, int]
+    registrations: Mapping[str, int]
+
+
+def links_of(db: Session, campaign_id: int) -> Sequence[Link]:
+    """The links of a campaign's letter."""
+    wanted = select(Link).where(Link.campaign_id == campaign_id).order_by(Link.number)
+    return db.scalars(wanted).all()
+
+
 def tally_events(db: Session, campaign_id: int) -> list[Tally]:
-    """The campaign's tracking events by kind, kind of link and label."""
-    counted = (
-        select(TrackingEvent.kind, Link.kind, TrackingEvent.label, func.count())
-        .outerjoin(Link, _LINK_OF_EVENT)
-        .where(TrackingEvent.campaign_id == campaign_id)
-        .group_by(TrackingEvent.kind, Link.kind, TrackingEvent.label)
-    )
+    """The campaign's tracking events by kind, link and label."""
+    by = (TrackingEvent.kind, TrackingEvent.link_number, TrackingEvent.label)
+    counted = select(*by, func.count()).where(TrackingEvent.campaign_id == campaign_id).group_by(*by)
     return [Tally(*row) for row in db.execute(counted)]
 
 
-def count_distinct(db: Session, campaign_id: int) -> dict[str, int]:
-    """How many deliveries somebody opened, clicked and so on, by the names of ``_acts``."""
-    acts = _acts(campaign_id)
-    sums = [func.coalesce(func.sum(act), 0).label(act.key) for act in acts.c if act.key != "position"]
-    row = db.execute(select(*sums)).one()
-    return {name: int(total) for name, total in row._mapping.items()}  # noqa: SLF001 - documented
+def count_clickers(db: Session, campaign_id: int) -> Clickers:
+    """Distinct deliveries in which each link was clicked, and any link of each event."""
+    clicked = (
+        select(TrackingEvent.link_number, TrackingEvent.position)
+        .where(
+            TrackingEvent.campaign_id == campaign_id,
+            TrackingEvent.kind == TrackingKind.CLICK,
+            TrackingEvent.position.is_not(None),
+        )
+        .distinct()
+        .cte("clicked")
+    )
+    of_link = and_(Link.campaign_id == campaign_id, Link.number == clicked.c.link_number)
+    who = func.count(clicked.c.position.distinct())
+    by_event = select(literal("events"), null(), Link.event_slug, who).join(clicked, of_link)
+    by_link = select(literal("links"), clicked.c.link_number, cast(null(), String), func.count())
+    statement = union_all(
+        by_link.group_by(clicked.c.link_number),
+        by_event.where(Link.event_slug.is_not(None)).group_by(Link.event_slug),
+        by_event.with_only_columns(literal("registrations"), null(), Link.event_slug, who)
+        .where(Link.event_slug.is_not(None), Link.kind == REGISTRATION)
+        .group_by(Link.event_slug),
+    )
+    counts: dict[str, dict[Any, int]] = {"links": {}, "events": {}, "registrations": {}}
+    for part, number, slug, total in db.execute(statement):
+        counts[part][slug if number is None else number] = total
+    return Clickers(**counts)
 
 
 def count_groups(
-    db: Session, campaign_id: int, fields: Sequence[str]
-) -> Iterator[tuple[str, str | None, tuple[int, ...]]]:
-    """Deliveries and what was done with them, by each of the fields of a recipient.
+    db: Session,
+    campaign_id: int,
+    fields: Sequence[str],
+    *,
+    downloads: Collection[int],
+    registrations: Collection[int],
+) -> Iterator[tuple[str | None, str | None, dict[str, int]]]:
+    """Deliveries and what was done with them: in all, and by each of the recipient's fields.
 
-    One statement for all fields: what was done is gathered per delivery once and then grouped. An
-    erased recipient, or one without the field, counts under None.
+    One statement for everything: what was done is gathered per delivery once, then per combination of
+    the fields, and only that is grouped by each. An erased recipient, or one without the field,
+    counts under None.
+
+    Args:
+        downloads: numbers of the links that count as downloads.
+        registrations: numbers of the links that count as registration clicks.
 
     Yields:
-        Field, value, and audience, sent, bounced, opened, clicked, downloaded, registration
-        clicked, clicks.
+        Field, value and the counts of ``GROUPED``; first, with no field, those of ``DONE``, each also
+        as ``..._by_people``.
     """
-    if not fields:
-        return
-    facts = _facts(campaign_id, fields)
-    measured = [
-        func.count(),
-        func.sum(case((facts.c.state == DeliveryState.SENT.value, 1), else_=0)),
-        func.sum(case((facts.c.state == DeliveryState.BOUNCED.value, 1), else_=0)),
-        *[func.sum(facts.c[act]) for act in ("opened", "clicked", "downloaded")],
-        func.sum(facts.c.registration_clicked),
-        func.sum(facts.c.clicks),
-    ]
-    grouped = [
-        select(literal(field), facts.c[field], *measured).group_by(facts.c[field]) for field in fields
-    ]
-    for field, value, *counts in db.execute(union_all(*grouped)):
-        yield field, value, tuple(int(count) for count in counts)
-
-
-def count_links(
-    db: Session, campaign_id: int
-) -> Sequence[Row[int, str, str, str | None, str, int, int]]:
-    """Every link with number, key, kind, event, target, clicks and distinct deliveries."""
-    columns = (Link.number, Link.key, Link.kind, Link.event_slug, Link.target)
-    who = TrackingEvent.position.distinct()
-    counted = select(*columns, func.count(TrackingEvent.id), func.count(who))
-    return db.execute(
-        counted.select_from(Link)
-        .outerjoin(TrackingEvent, and_(_LINK_OF_EVENT, _CLICKED))
-        .where(Link.campaign_id == campaign_id)
-        .group_by(*columns)
-        .order_by(Link.number)
-    ).all()
-
-
-def count_event_clicks(db: Session, campaign_id: int) -> dict[str, tuple[int, int, int, int]]:
-    """Per event: clicks and distinct deliveries, on all its links and on registration alone."""
-    registration = Link.kind == REGISTRATION
-    counted = (
-        select(
-            Link.event_slug,
-            func.count(TrackingEvent.id),
-            func.count(TrackingEvent.position.distinct()),
-            func.count(case((registration, TrackingEvent.id))),
-            func.count(case((registration, TrackingEvent.position)).distinct()),
-        )
-        .select_from(Link)
-        .outerjoin(TrackingEvent, and_(_LINK_OF_EVENT, _CLICKED))
-        .where(Link.campaign_id == campaign_id, Link.event_slug.is_not(None))
-        .group_by(Link.event_slug)
-    )
-    return {
-        slug: (clicks, who, signing, signers)
-        for slug, clicks, who, signing, signers in db.execute(counted)
-        if slug
-    }
+    acts = _acts(campaign_id, downloads, registrations)
+    done = [*DONE, *[f"{act}_by_people" for act in DONE]]
+    totals = [func.coalesce(func.sum(acts.c[act]), 0) for act in done]
+    legs = [select(cast(null(), String), cast(null(), String), *totals)]
+    if fields:
+        cells = _cells(campaign_id, acts, fields)
+        sums = [func.sum(cells.c[measure]) for measure in GROUPED]
+        padding = [literal(0) for _ in done[len(sums) :]]
+        legs += [
+            select(literal(field), cells.c[field], *sums, *padding).group_by(cells.c[field])
+            for field in fields
+        ]
+    for field, value, *counts in db.execute(union_all(*legs)):
+        names = GROUPED if field else done
+        yield field, value, {name: int(n) for name, n in zip(names, counts, strict=False)}
 
 
 def events_of(db: Session, campaign_id: int) -> dict[str, Event]:
@@ -179,23 +213,25 @@ def reminders_of(db: Session, campaign_id: int) -> Sequence[Row[Reminder, str]]:
     ).all()
 
 
-def count_hours(db: Session, campaign_id: int) -> list[Hour]:
+def count_hours(db: Session, campaign_id: int, registrations: Collection[int]) -> list[Hour]:
     """Opens and clicks per hour of UTC, the finest that any local day or hour needs."""
-    parts = [extract(part, TrackingEvent.at) for part in ("year", "month", "day", "hour")]
+    by = (
+        _hour_of(TrackingEvent.at),
+        TrackingEvent.kind,
+        case((_on(registrations), 1), else_=0),
+    )
     counted = (
-        select(*parts, TrackingEvent.kind, Link.kind, func.count())
-        .outerjoin(Link, _LINK_OF_EVENT)
+        select(by[0].label("hour"), by[1], by[2].label("signing"), func.count())
         .where(
             TrackingEvent.campaign_id == campaign_id,
             TrackingEvent.kind.in_([TrackingKind.OPEN, TrackingKind.CLICK]),
         )
-        .group_by(*parts, TrackingEvent.kind, Link.kind)
+        .group_by("hour", by[1], "signing")
     )
-    hours = []
-    for *parts_of_start, kind, link_kind, total in db.execute(counted).tuples():
-        year, month, day, hour = (int(part) for part in parts_of_start)
-        hours.append(Hour(datetime(year, month, day, hour, tzinfo=UTC), kind, link_kind, total))
-    return hours
+    return [
+        Hour(datetime.strptime(hour, _HOUR).replace(tzinfo=UTC), kind, bool(signing), total)
+        for hour, kind, signing, total in db.execute(counted)
+    ]
 
 
 def count_visits(
@@ -213,54 +249,59 @@ def count_visits(
     ).all()
 
 
-def _acts(campaign_id: int) -> CTE:
-    """One row per delivery that anybody did anything with: what was done, as 1 or 0."""
+def _acts(campaign_id: int, downloads: Collection[int], registrations: Collection[int]) -> CTE:
+    """One row per delivery that anybody did anything with: what was done, as 1 or 0, and clicks."""
+    clicked = TrackingEvent.kind == TrackingKind.CLICK
+    done = {
+        "opened": TrackingEvent.kind == TrackingKind.OPEN,
+        "clicked": clicked,
+        "downloaded": and_(clicked, _on(downloads)),
+        "registration_clicked": and_(clicked, _on(registrations)),
+        "unsubscribed": TrackingEvent.kind == TrackingKind.UNSUBSCRIBE,
+        "viewed": TrackingEvent.kind == TrackingKind.VIEW,
+    }
     by_person = TrackingEvent.label == Label.PERSON
-    opened = TrackingEvent.kind == TrackingKind.OPEN
-    downloaded = and_(_CLICKED, Link.kind == DOWNLOAD)
-    registered = and_(_CLICKED, Link.kind == REGISTRATION)
-    unsubscribed = TrackingEvent.kind == TrackingKind.UNSUBSCRIBE
-    viewed = TrackingEvent.kind == TrackingKind.VIEW
     return (
         select(
             TrackingEvent.position,
-            _any(opened).label("opened"),
-            _any(_CLICKED).label("clicked"),
-            _any(downloaded).label("downloaded"),
-            _any(registered).label("registration_clicked"),
-            _any(unsubscribed).label("unsubscribed"),
-            _any(viewed).label("viewed"),
-            _any(and_(opened, by_person)).label("opened_by_people"),
-            _any(and_(_CLICKED, by_person)).label("clicked_by_people"),
-            _any(and_(downloaded, by_person)).label("downloaded_by_people"),
-            _any(and_(registered, by_person)).label("registration_clicked_by_people"),
-            _any(and_(unsubscribed, by_person)).label("unsubscribed_by_people"),
-            _any(and_(viewed, by_person)).label("viewed_by_people"),
-            func.sum(case((_CLICKED, 1), else_=0)).label("clicks"),
+            *[_any(act).label(name) for name, act in done.items()],
+            *[_any(and_(act, by_person)).label(f"{name}_by_people") for name, act in done.items()],
+            func.sum(case((clicked, 1), else_=0)).label("clicks"),
         )
-        .outerjoin(Link, _LINK_OF_EVENT)
         .where(TrackingEvent.campaign_id == campaign_id, TrackingEvent.position.is_not(None))
         .group_by(TrackingEvent.position)
         .cte("acts")
     )
 
 
-def _facts(campaign_id: int, fields: Sequence[str]) -> CTE:
-    """One row per delivery: its state, the recipient's fields, and what was done with it."""
-    acts = _acts(campaign_id)
-    done = ("opened", "clicked", "downloaded", "registration_clicked", "clicks")
+def _cells(campaign_id: int, acts: CTE, fields: Sequence[str]) -> CTE:
+    """One row per combination of the recipients' fields: the counts of ``GROUPED``."""
+    values = [cast(getattr(Recipient, field), String).label(field) for field in fields]
+    done = [func.coalesce(func.sum(acts.c[act]), 0).label(act) for act in GROUPED[3:]]
     return (
         select(
-            cast(Delivery.state, String).label("state"),
-            *[cast(getattr(Recipient, field), String).label(field) for field in fields],
-            *[func.coalesce(acts.c[act], 0).label(act) for act in done],
+            *values,
+            func.count().label("audience"),
+            _how_many(Delivery.state == DeliveryState.SENT).label("sent"),
+            _how_many(Delivery.state == DeliveryState.BOUNCED).label("bounced"),
+            *done,
         )
+        .select_from(Delivery)
         .outerjoin(Recipient, Recipient.id == Delivery.recipient_id)
         .outerjoin(acts, acts.c.position == Delivery.position)
         .where(Delivery.campaign_id == campaign_id)
-        .cte("facts")
+        .group_by(*[getattr(Recipient, field) for field in fields])
+        .cte("cells")
     )
+
+
+def _on(links: Collection[int]) -> ColumnElement[bool]:
+    return TrackingEvent.link_number.in_(sorted(links)) if links else false()
 
 
 def _any(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.max(case((condition, 1), else_=0))
+
+
+def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))

@@ -1,7 +1,7 @@
 """The figures of a campaign, counted by the database: what every report is made from."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -9,22 +9,25 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.ledger import count_states
-from mailer.campaigns.models import Campaign
+from mailer.campaigns.models import Campaign, Link
+from mailer.events.models import ReminderState
 from mailer.foundation.settings import TrackingMode
 from mailer.reports.counting import (
+    DONE,
     DOWNLOAD,
+    GROUPED,
     PERSONAL_FIELDS,
     REGISTRATION,
+    Clickers,
     Hour,
     Tally,
-    count_distinct,
-    count_event_clicks,
+    count_clickers,
     count_groups,
     count_hours,
-    count_links,
     count_requests,
     count_visits,
     events_of,
+    links_of,
     reminders_of,
     tally_events,
 )
@@ -49,16 +52,6 @@ from recipients.models import Region, Role, Sector
 DENMARK = ZoneInfo("Europe/Copenhagen")
 _BY_HOUR_UP_TO = timedelta(days=3)
 _KNOWS_PEOPLE = frozenset({TrackingMode.CONSENT.value, TrackingMode.PERSONAL.value})
-_MEASURES: dict[str, Callable[[Tally], bool]] = {
-    "opened": lambda tally: tally.kind is TrackingKind.OPEN,
-    "clicked": lambda tally: tally.kind is TrackingKind.CLICK,
-    "downloaded": lambda tally: tally.kind is TrackingKind.CLICK and tally.link_kind == DOWNLOAD,
-    "registration_clicked": lambda tally: (
-        tally.kind is TrackingKind.CLICK and tally.link_kind == REGISTRATION
-    ),
-    "unsubscribed": lambda tally: tally.kind is TrackingKind.UNSUBSCRIBE,
-    "viewed": lambda tally: tally.kind is TrackingKind.VIEW,
-}
 _ORDER: dict[str, Sequence[str]] = {"role": list(Role), "sector": list(Sector), "region": list(Region)}
 
 
@@ -70,13 +63,28 @@ class _Scope:
     campaign: Campaign
     zone: ZoneInfo
     knows_people: bool
-    delivery: Mapping[str, int]
+    links: Sequence[Link]
     tallies: Sequence[Tally]
-    distinct: Mapping[str, int]
 
     def known(self, deliveries: int) -> int | None:
         """Distinct deliveries; None where they are nought because nobody was to be known."""
         return deliveries if self.knows_people or deliveries else None
+
+    def numbers(self, kind: str) -> frozenset[int]:
+        """The links of that kind."""
+        return frozenset(link.number for link in self.links if link.kind == kind)
+
+    def clicks(self, numbers: Collection[int]) -> list[Tally]:
+        """The clicks on these links."""
+        return [
+            tally
+            for tally in self.of_kind(TrackingKind.CLICK)
+            if tally.link_number is not None and tally.link_number in numbers
+        ]
+
+    def of_kind(self, kind: TrackingKind) -> list[Tally]:
+        """The events of that kind."""
+        return [tally for tally in self.tallies if tally.kind is kind]
 
 
 def campaign_report(
@@ -95,26 +103,43 @@ def campaign_report(
         zone: whose days and hours the figures over time are by.
         dimensions: what to break the figures down by.
     """
-    delivery = {"audience": campaign.audience, **count_states(db, campaign.id)}
     scope = _Scope(
         db,
         campaign,
         zone,
         campaign.tracking in _KNOWS_PEOPLE,
-        delivery,
+        links_of(db, campaign.id),
         tally_events(db, campaign.id),
-        count_distinct(db, campaign.id),
     )
-    engagement = EngagementFigures(*[_engagement(scope, measure) for measure in _MEASURES])
-    links, events = _links(scope), _events(scope)
+    wanted = tuple(dict.fromkeys(dimensions))
+    delivery = {"audience": campaign.audience, **count_states(db, campaign.id)}
+    distinct, groups = _count_groups(scope, wanted)
+    engagement = _engagement(scope, distinct)
+    clickers = count_clickers(db, campaign.id)
+    links, events = _links(scope, clickers), _events(scope, clickers)
+    everybody = Group(
+        None,
+        delivery["audience"],
+        delivery["sent"],
+        delivery["bounced"],
+        engagement.opens.recipients,
+        clicked=scope.known(0),
+        downloaded=scope.known(0),
+        registration_clicked=scope.known(0),
+        clicks=0,
+    )
+    if Dimension.LINK in wanted:
+        groups[Dimension.LINK] = [_link_group(everybody, link) for link in links]
+    if Dimension.EVENT in wanted:
+        groups[Dimension.EVENT] = [_event_group(everybody, event) for event in events]
     return CampaignReport(
         _about(campaign, now, zone),
         delivery,
         engagement,
         events,
         links,
-        _groups(scope, links, events, engagement, list(dict.fromkeys(dimensions))),
-        _over_time(count_hours(db, campaign.id), campaign.dated_at, zone),
+        groups,
+        _over_time(count_hours(db, campaign.id, scope.numbers(REGISTRATION)), campaign.dated_at, zone),
         _reach(scope),
     )
 
@@ -138,35 +163,94 @@ def _local(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
     return moment.astimezone(zone) if moment else None
 
 
-def _engagement(scope: _Scope, measure: str) -> Engagement:
-    counts = _labels([tally for tally in scope.tallies if _MEASURES[measure](tally)])
-    return Engagement(
-        scope.known(scope.distinct[measure]),
-        sum(counts),
-        *counts,
-        scope.known(scope.distinct[f"{measure}_by_people"]),
+def _engagement(scope: _Scope, distinct: Mapping[str, int]) -> EngagementFigures:
+    tallies = {
+        "opened": scope.of_kind(TrackingKind.OPEN),
+        "clicked": scope.of_kind(TrackingKind.CLICK),
+        "downloaded": scope.clicks(scope.numbers(DOWNLOAD)),
+        "registration_clicked": scope.clicks(scope.numbers(REGISTRATION)),
+        "unsubscribed": scope.of_kind(TrackingKind.UNSUBSCRIBE),
+        "viewed": scope.of_kind(TrackingKind.VIEW),
+    }
+    opens, clicks, downloads, registrations, unsubscribes, views = (
+        _counted(tallies[act], scope.known(distinct[act]), scope.known(distinct[f"{act}_by_people"]))
+        for act in DONE
     )
+    return EngagementFigures(opens, clicks, downloads, registrations, unsubscribes, views)
 
 
-def _labels(tallies: Iterable[Tally]) -> tuple[int, int, int]:
-    """Events of people, of machines, and unsure ones."""
+def _counted(
+    tallies: Iterable[Tally], recipients: int | None, recipients_people: int | None
+) -> Engagement:
     totals = dict.fromkeys(Label, 0)
     for tally in tallies:
         totals[tally.label] += tally.total
-    return totals[Label.PERSON], totals[Label.MACHINE], totals[Label.UNSURE]
+    return Engagement(
+        recipients,
+        sum(totals.values()),
+        totals[Label.PERSON],
+        totals[Label.MACHINE],
+        totals[Label.UNSURE],
+        recipients_people,
+    )
 
 
-def _links(scope: _Scope) -> list[LinkFigures]:
+def _links(scope: _Scope, clickers: Clickers) -> list[LinkFigures]:
     return [
-        LinkFigures(number, key, kind, event, target, clicks, scope.known(who))
-        for number, key, kind, event, target, clicks, who in count_links(scope.db, scope.campaign.id)
+        LinkFigures(
+            number=link.number,
+            key=link.key,
+            kind=link.kind,
+            event=link.event_slug,
+            target=link.target,
+            clicks=_total(scope.clicks({link.number})),
+            recipients=scope.known(clickers.links.get(link.number, 0)),
+        )
+        for link in scope.links
     ]
 
 
-def _events(scope: _Scope) -> list[EventFigures]:
-    clicks = count_event_clicks(scope.db, scope.campaign.id)
+def _total(tallies: Iterable[Tally]) -> int:
+    return sum(tally.total for tally in tallies)
+
+
+def _events(scope: _Scope, clickers: Clickers) -> list[EventFigures]:
     known = events_of(scope.db, scope.campaign.id)
     requests = count_requests(scope.db, scope.campaign.id)
+    reminders = _reminders(scope)
+    registrations = scope.numbers(REGISTRATION)
+    numbers: dict[str, set[int]] = {}
+    for link in scope.links:
+        if link.event_slug:
+            numbers.setdefault(link.event_slug, set()).add(link.number)
+    figures = []
+    for slug, links in numbers.items():
+        event = known.get(slug)
+        gone = reminders.get(event.id, []) if event else []
+        sent = [reminder for reminder in gone if reminder.state == ReminderState.SENT]
+        figures.append(
+            EventFigures(
+                slug=slug,
+                title=event.title if event else slug,
+                date=event.date if event else None,
+                time=event.time if event else None,
+                place=event.place if event else None,
+                region=event.region if event else None,
+                clicks=_total(scope.clicks(links)),
+                recipients=scope.known(clickers.events.get(slug, 0)),
+                registration_clicks=_total(scope.clicks(links & registrations)),
+                registration_recipients=scope.known(clickers.registrations.get(slug, 0)),
+                reminder_requests=requests.get(event.id, 0) if event else 0,
+                reminders_sent=len(sent),
+                reminded=sum(reminder.audience for reminder in sent),
+                reminders=gone,
+            )
+        )
+    return sorted(figures, key=lambda event: (event.date is None, event.date or date.min, event.slug))
+
+
+def _reminders(scope: _Scope) -> dict[int, list[SentReminder]]:
+    """The stored reminders by the ids of their events."""
     reminders: dict[int, list[SentReminder]] = {}
     for reminder, name in reminders_of(scope.db, scope.campaign.id):
         reminders.setdefault(reminder.event_id, []).append(
@@ -180,78 +264,55 @@ def _events(scope: _Scope) -> list[EventFigures]:
                 campaign=name,
             )
         )
-    figures = []
-    for slug, (total, who, signing, signers) in clicks.items():
-        event = known.get(slug)
-        gone = reminders.get(event.id, []) if event else []
-        sent = [reminder for reminder in gone if reminder.state == "sent"]
-        figures.append(
-            EventFigures(
-                slug=slug,
-                title=event.title if event else slug,
-                date=event.date if event else None,
-                time=event.time if event else None,
-                place=event.place if event else None,
-                region=event.region if event else None,
-                clicks=total,
-                recipients=scope.known(who),
-                registration_clicks=signing,
-                registration_recipients=scope.known(signers),
-                reminder_requests=requests.get(event.id, 0) if event else 0,
-                reminders_sent=len(sent),
-                reminded=sum(reminder.audience for reminder in sent),
-                reminders=gone,
-            )
-        )
-    return sorted(figures, key=lambda event: (event.date is None, event.date or date.min, event.slug))
+    return reminders
 
 
-def _groups(
-    scope: _Scope,
-    links: Sequence[LinkFigures],
-    events: Sequence[EventFigures],
-    engagement: EngagementFigures,
-    dimensions: Sequence[Dimension],
-) -> dict[Dimension, Sequence[Group]]:
-    personal: dict[str, list[Group]] = {
+def _count_groups(
+    scope: _Scope, dimensions: Sequence[Dimension]
+) -> tuple[dict[str, int], dict[Dimension, Sequence[Group]]]:
+    """What was done in all, in distinct deliveries, and the groups by what recipients are."""
+    rows: dict[str, list[Group]] = {
         dimension.value: [] for dimension in dimensions if dimension.value in PERSONAL_FIELDS
     }
-    for field, value, counts in count_groups(scope.db, scope.campaign.id, list(personal)):
-        done = [scope.known(count) for count in counts[3:]]
-        personal[field].append(Group(value, *counts[:3], *done))
+    distinct: dict[str, int] = {}
+    for field, value, counts in count_groups(
+        scope.db,
+        scope.campaign.id,
+        list(rows),
+        downloads=scope.numbers(DOWNLOAD),
+        registrations=scope.numbers(REGISTRATION),
+    ):
+        if field is None:
+            distinct = counts
+            continue
+        done = [scope.known(counts[measure]) for measure in GROUPED[3:]]
+        sizes = (counts["audience"], counts["sent"], counts["bounced"])
+        rows[field].append(Group(value, *sizes, *done))
     groups: dict[Dimension, Sequence[Group]] = {
-        dimension: sorted(personal.get(dimension.value, []), key=_in_order(dimension))
+        dimension: sorted(rows.get(dimension.value, []), key=_in_order(dimension))
         for dimension in dimensions
     }
-    everybody = (scope.campaign.audience, scope.delivery["sent"], scope.delivery["bounced"])
-    opened = engagement.opens.recipients
-    if Dimension.LINK in groups:
-        groups[Dimension.LINK] = [
-            Group(
-                link.key,
-                *everybody,
-                opened,
-                link.recipients,
-                link.recipients if link.kind == DOWNLOAD else scope.known(0),
-                link.recipients if link.kind == REGISTRATION else scope.known(0),
-                link.clicks,
-            )
-            for link in links
-        ]
-    if Dimension.EVENT in groups:
-        groups[Dimension.EVENT] = [
-            Group(
-                event.slug,
-                *everybody,
-                opened,
-                event.recipients,
-                scope.known(0),
-                event.registration_recipients,
-                event.clicks,
-            )
-            for event in events
-        ]
-    return groups
+    return distinct, groups
+
+
+def _link_group(everybody: Group, link: LinkFigures) -> Group:
+    counted = replace(everybody, value=link.key, clicked=link.recipients, clicks=link.clicks)
+    match link.kind:
+        case "download":
+            return replace(counted, downloaded=link.recipients)
+        case "registration":
+            return replace(counted, registration_clicked=link.recipients)
+    return counted
+
+
+def _event_group(everybody: Group, event: EventFigures) -> Group:
+    return replace(
+        everybody,
+        value=event.slug,
+        clicked=event.recipients,
+        registration_clicked=event.registration_recipients,
+        clicks=event.clicks,
+    )
 
 
 def _in_order(dimension: Dimension) -> Callable[[Group], tuple[bool, int, str]]:
@@ -281,7 +342,7 @@ def _over_time(hours: Sequence[Hour], dated_at: datetime | None, zone: ZoneInfo)
             columns[0] += hour.total
         else:
             columns[1] += hour.total
-            columns[2] += hour.total if hour.link_kind == REGISTRATION else 0
+            columns[2] += hour.total if hour.registration else 0
     return OverTime(
         step, [Moment(start.astimezone(zone), *columns) for start, columns in counts.items()]
     )
@@ -307,7 +368,7 @@ def _whole_hour(moment: datetime) -> datetime:
 
 
 def _reach(scope: _Scope) -> Reach:
-    passed_on = _labels([tally for tally in scope.tallies if tally.kind is TrackingKind.PASS_ON])
+    passed_on = _counted(scope.of_kind(TrackingKind.PASS_ON), None, None)
     since = scope.campaign.dated_at or scope.campaign.created_at
     pages: dict[str | None, dict[Label, int]] = {}
     for page, label, total in count_visits(scope.db, scope.campaign.id, since=since):
@@ -318,7 +379,7 @@ def _reach(scope: _Scope) -> Reach:
     ]
     visits.sort(key=lambda page: (-page.total, page.page or ""))
     return Reach(
-        Engagement(None, sum(passed_on), *passed_on, None),
+        passed_on,
         sum(page.total for page in visits),
         visits,
     )

@@ -21,8 +21,12 @@ from mailer.web.site import Site, open_site
 
 
 def create_app(runtime: Runtime) -> ASGIApp:
-    """The application of contract "Addresses on the web"; the database is first asked by a reader."""
-    site = open_site(runtime)
+    """The application for a runtime; the database is not asked before somebody comes."""
+    return build_app(open_site(runtime))
+
+
+def build_app(site: Site) -> ASGIApp:
+    """The application over what its pages share."""
     return Guards(Front(site, _pages(site)), site)
 
 

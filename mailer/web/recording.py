@@ -32,6 +32,7 @@ class EventRecorder:
         self._waiting: list[Sighting] = []
         self._tried = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._away = False
 
     @property
     def unwritten(self) -> int:
@@ -39,13 +40,18 @@ class EventRecorder:
         return len(self._waiting)
 
     async def note(self, sighting: Sighting) -> None:
-        """Keep a sighting; returns when its write was tried, or a second has gone."""
+        """Keep a sighting; returns when its write was tried, or a second has gone.
+
+        While the database is known to be away it returns at once.
+        """
         if len(self._waiting) >= MOST_WAITING:
             log.error("a sighting was lost: the database is away for too long")
             return
         self._waiting.append(sighting)
         tried = self._tried
         self._start()
+        if self._away:
+            return
         try:
             await asyncio.wait_for(tried.wait(), PATIENCE_SECONDS)
         except TimeoutError:
@@ -72,8 +78,9 @@ class EventRecorder:
             stored = await anyio.to_thread.run_sync(self._store, sightings)
             if stored:
                 del self._waiting[: len(sightings)]
+            self._away = not stored
             tried.set()
-            if not stored:
+            if self._away:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _store(self, sightings: list[Sighting]) -> bool:

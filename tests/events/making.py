@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, Link
-from mailer.events.models import Event
+from mailer.events.models import Event, EventState
 from mailer.events.reminders import PlannedReminder, plan_reminders
 from mailer.rendering.source import LetterSource
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
@@ -23,8 +25,7 @@ LAST = LetterSource("dagen-foer", {}, {"leads": ["1 day"], "needs": ["place", "t
 _numbers = count(1)
 
 
-def make_event(
-    db: Session,
+def new_event(
     slug: str = "aalborg",
     *,
     day: date = date(2014, 6, 16),
@@ -32,16 +33,22 @@ def make_event(
     place: str | None = "Medicinerhuset",
     timezone: str = "Europe/Copenhagen",
 ) -> Event:
-    event = Event(
+    return Event(
         slug=slug,
         title=f"Møde i {slug}",
         date=day,
         time=start,
         place=place,
         timezone=timezone,
+        state=EventState.OPEN,
+        sequence=0,
         created_at=NOW,
         updated_at=NOW,
     )
+
+
+def make_event(db: Session, slug: str = "aalborg", **values: Any) -> Event:
+    event = new_event(slug, **values)
     db.add(event)
     db.flush()
     return event
@@ -133,3 +140,14 @@ def plan(
 ) -> dict[tuple[str, str], PlannedReminder]:
     planned = plan_reminders(db, letters, now=now, zone=ZONE, grace=grace)
     return {(one.event_slug, one.lead): one for one in planned}
+
+
+def write_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "events.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def toml_entry(**fields: str) -> str:
+    values = {"slug": '"kolding"', "title": '"Kolding"', "date": "2014-05-12", **fields}
+    return "[[event]]\n" + "".join(f"{name} = {value}\n" for name, value in values.items())

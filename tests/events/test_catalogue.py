@@ -13,14 +13,16 @@ from mailer.events.catalogue import (
     upcoming_events,
     update_event,
 )
-from mailer.events.errors import (
-    BadEventFile,
-    BadEventValue,
-    EventFileNotFound,
-    EventNotFound,
-)
+from mailer.events.errors import BadEventFile, BadEventValue, EventNotFound
 from mailer.events.models import EventState
-from tests.events.making import NOW, make_campaign, make_event, make_recipient
+from tests.events.making import (
+    NOW,
+    make_campaign,
+    make_event,
+    make_recipient,
+    toml_entry,
+    write_file,
+)
 
 SHIPPED = Path(__file__).parents[2] / "templates/letters/startpakke/events.toml"
 LATER = NOW + timedelta(days=1)
@@ -40,19 +42,8 @@ capacity = 120
 """
 
 
-def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "events.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def entry(**fields: str) -> str:
-    values = {"slug": '"kolding"', "title": '"Kolding"', "date": "2014-05-12", **fields}
-    return "[[event]]\n" + "".join(f"{name} = {value}\n" for name, value in values.items())
-
-
 def test_every_field_of_an_event_file_goes_in(db: Session, tmp_path: Path) -> None:
-    done = import_events(db, write(tmp_path, FULL), NOW)
+    done = import_events(db, write_file(tmp_path, FULL), NOW)
 
     assert (done.added, done.updated, done.unchanged, done.refused) == (1, 0, 0, ())
     event = find_event(db, "kolding")
@@ -80,7 +71,7 @@ def test_the_events_of_2014_go_in_with_their_holes(db: Session) -> None:
 
 
 def test_the_same_file_again_changes_nothing(db: Session, tmp_path: Path) -> None:
-    path = write(tmp_path, FULL)
+    path = write_file(tmp_path, FULL)
     import_events(db, path, NOW)
 
     again = import_events(db, path, LATER)
@@ -91,10 +82,10 @@ def test_the_same_file_again_changes_nothing(db: Session, tmp_path: Path) -> Non
 
 
 def test_what_the_file_does_not_give_is_kept(db: Session, tmp_path: Path) -> None:
-    import_events(db, write(tmp_path, FULL), NOW)
+    import_events(db, write_file(tmp_path, FULL), NOW)
 
     done = import_events(
-        db, write(tmp_path, entry(title='"Møde i Kolding"', place='""', capacity="80")), LATER
+        db, write_file(tmp_path, toml_entry(title='"Møde i Kolding"', place='""', capacity="80")), LATER
     )
 
     event = find_event(db, "kolding")
@@ -106,87 +97,19 @@ def test_what_the_file_does_not_give_is_kept(db: Session, tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        ({"slug": '"Kolding By"'}, "slug must be a-z"),
-        ({"slug": '"../kolding"'}, "slug must be a-z"),
-        ({"slug": f'"{"a" * 65}"'}, "slug must be a-z"),
-        ({"slug": "7"}, "slug must be a-z"),
-        ({"title": '" "'}, "title is missing"),
-        ({"title": r'"Møde\r\nBcc: x"'}, "title must be one line"),
-        ({"title": f'"{"a" * 301}"'}, "title is too long"),
-        ({"date": "2014-05-12T09:00:00"}, "date must be a day"),
-        ({"date": '"12. maj"'}, "date must be a day"),
-        ({"time": '"25:00"'}, "time must be a time of day"),
-        ({"time": "9"}, "time must be a time of day"),
-        ({"region": '"Bornholm"'}, "region must be one of Hovedstaden"),
-        ({"programme_url": '"javascript:alert(1)"'}, "programme_url must be an http"),
-        ({"programme_url": '"/events"'}, "programme_url must be an http"),
-        ({"registration_url": '"ftp://x.example"'}, "registration_url must be an http"),
-        ({"registration_url": '"https://"'}, "registration_url must be an http"),
-        ({"registration_url": r'"https://x.example/\r\nX: y"'}, "registration_url must be an"),
-        ({"registration_url": '"https://a:b@x.example/"'}, "registration_url must not carry"),
-        ({"registration_url": '"https://x.example:99999/"'}, "registration_url must be an"),
-        ({"capacity": "0"}, "capacity must be a whole number"),
-        ({"capacity": "true"}, "capacity must be a whole number"),
-        ({"programme": '"https://x.example"'}, "programme is no field of an event"),
-    ],
-)
-def test_a_bad_entry_is_named_while_the_rest_goes_in(
-    db: Session, tmp_path: Path, fields: dict[str, str], reason: str
-) -> None:
-    good = entry(slug='"vejle"')
-    path = write(tmp_path, f"# Møder\n\n{good}\n{entry(**fields)}\n")
+def test_bad_entries_are_refused_while_the_rest_goes_in(db: Session, tmp_path: Path) -> None:
+    text = toml_entry(slug='"vejle"') + toml_entry(capacity="0") + toml_entry(slug='"aalborg"')
 
-    done = import_events(db, path, NOW)
+    done = import_events(db, write_file(tmp_path, text), NOW)
 
-    assert [event.slug for event in list_events(db)] == ["vejle"]
-    (refused,) = done.refused
-    assert (refused.number, refused.line) == (2, 8)
-    assert reason in str(refused)
+    assert sorted(event.slug for event in list_events(db)) == ["aalborg", "vejle"]
+    assert [(bad.number, bad.slug) for bad in done.refused] == [(2, "kolding")]
 
 
-@pytest.mark.parametrize("missing", ["slug", "title", "date"])
-def test_an_event_needs_slug_title_and_date(db: Session, tmp_path: Path, missing: str) -> None:
-    text = "\n".join(line for line in entry().splitlines() if not line.startswith(missing))
-    (refused,) = import_events(db, write(tmp_path, text), NOW).refused
-    assert refused.reason == f"{missing} is missing"
-
-
-def test_a_slug_that_stands_twice_is_refused_the_second_time(db: Session, tmp_path: Path) -> None:
-    done = import_events(db, write(tmp_path, entry() + entry(title='"Andet"')), NOW)
-    assert done.added == 1
-    assert done.refused[0].reason == "slug stands already in entry 1"
-    assert find_event(db, "kolding").title == "Kolding"
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("[[event]\n", "events.toml: "),
-        ("[[events]]\nslug = 'x'\n", r"holds \[\[event\]\] entries and no more; found: events"),
-        ("", r"holds \[\[event\]\] entries"),
-        ("event = 3\n", r"holds \[\[event\]\] entries"),
-    ],
-)
-def test_a_file_that_holds_no_events_is_refused_whole(
-    db: Session, tmp_path: Path, text: str, reason: str
-) -> None:
-    with pytest.raises(BadEventFile, match=reason):
-        import_events(db, write(tmp_path, text), NOW)
-
-
-def test_a_file_in_another_encoding_is_refused_with_what_to_do(db: Session, tmp_path: Path) -> None:
-    path = tmp_path / "events.toml"
-    path.write_bytes(FULL.encode("cp1252"))
-    with pytest.raises(BadEventFile, match="save it as UTF-8"):
-        import_events(db, path, NOW)
-
-
-def test_a_missing_file_is_told_from_a_bad_one(db: Session, tmp_path: Path) -> None:
-    with pytest.raises(EventFileNotFound, match=r"no such file: .*nothing\.toml"):
-        import_events(db, tmp_path / "nothing.toml", NOW)
+def test_a_file_that_cannot_be_used_changes_nothing(db: Session, tmp_path: Path) -> None:
+    with pytest.raises(BadEventFile):
+        import_events(db, write_file(tmp_path, FULL + "[[event]\n"), NOW)
+    assert list_events(db) == []
 
 
 def test_an_unknown_slug_is_answered_with_the_known_ones(db: Session) -> None:
@@ -287,6 +210,6 @@ def test_links_follow_an_event_file_too(db: Session, tmp_path: Path) -> None:
     make_event(db, "kolding")
     make_campaign(db, [make_recipient(db)], event_slug="kolding")
 
-    import_events(db, write(tmp_path, FULL), LATER)
+    import_events(db, write_file(tmp_path, FULL), LATER)
 
     assert targets(db, "kolding")["events.programme/kolding"] == "https://program.example/kolding"

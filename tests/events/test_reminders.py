@@ -383,8 +383,8 @@ def test_ten_years_of_ticks_send_each_reminder_once_or_say_why_not(db: Session) 
         make_event(db, f"event-{number}", day=day, start=time(10) if number % 3 else None)
     now, last = datetime(2013, 12, 1, 8, 0, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
     while now < last:
-        now += timedelta(days=5, hours=6)
-        for one in due_reminders(db, [EARLY, LAST], now=now, zone=ZONE, grace=timedelta(days=5)):
+        now += timedelta(days=11, hours=6)
+        for one in due_reminders(db, [EARLY, LAST], now=now, zone=ZONE, grace=timedelta(days=10)):
             store_sent(db, one, campaign_id=None, audience=0, now=now)
 
     planned = plan(db, last).values()

@@ -12,9 +12,7 @@ from recipients.models import Recipient, Region, Role, Sector
 from tests.conftest import NOW
 
 
-def make_campaign(
-    db: Session, name: str = "startpakke-2014", *, tracking: str = "personal"
-) -> Campaign:
+def make_campaign(db: Session, name: str = "startpakke-2014", *, tracking: str = "personal") -> Campaign:
     campaign = Campaign(
         name=name,
         letter="startpakke",

@@ -1,5 +1,7 @@
 """A campaign whose letters have left, and a reader who talks to the real application."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,17 +11,20 @@ from typing import Any
 import anyio.from_thread
 import httpx
 import pytest
+import sqlalchemy.event
 from anyio.from_thread import BlockingPortal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.types import ASGIApp
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
 from mailer.events.models import Event, EventState
+from mailer.foundation.database import Database
 from mailer.runtime import Runtime
 from mailer.tracking.addresses import TrackedAddresses
 from mailer.tracking.models import TrackingEvent, TrackingKind
-from mailer.web.app import create_app
+from mailer.web.app import build_app
+from mailer.web.server import make_server
+from mailer.web.site import Site, open_site
 from recipients.addresses import hash_address
 from recipients.models import Recipient, Suppression, TrackingChoice
 from tests.conftest import NOW
@@ -31,9 +36,12 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.
 class Reader:
     """Talks HTTP to the application in this process, one request after the other."""
 
-    app: ASGIApp
+    site: Site
     portal: BlockingPortal
     headers: dict[str, str] = field(default_factory=lambda: {"User-Agent": FIREFOX})
+
+    def __post_init__(self) -> None:
+        self.app = build_app(self.site)
 
     def get(self, path: str, **kwargs: Any) -> httpx.Response:
         return self.request("GET", path, **kwargs)
@@ -59,7 +67,20 @@ class Reader:
 def open_reader(runtime: Runtime) -> Iterator[Reader]:
     """A reader of an application made for this runtime."""
     with anyio.from_thread.start_blocking_portal() as portal:
-        yield Reader(create_app(runtime), portal)
+        yield Reader(open_site(runtime), portal)
+
+
+@contextmanager
+def outage(database: Database) -> Iterator[None]:
+    """No connection to the database comes about, as when its server is down."""
+
+    def refuse(dialect: Any, *args: Any) -> None:
+        raise dialect.loaded_dbapi.OperationalError("outage")
+
+    sqlalchemy.event.listen(database.engine, "do_connect", refuse)
+    database.dispose()
+    yield
+    sqlalchemy.event.remove(database.engine, "do_connect", refuse)
 
 
 @pytest.fixture
@@ -173,7 +194,7 @@ def add_campaign(db: Session, *recipients: Recipient, tracking: str = "personal"
 
 def add_event(db: Session, slug: str, day: date, **values: Any) -> Event:
     """An event; what is not given is not known."""
-    event = Event(
+    added = Event(
         slug=slug,
         title=values.pop("title", f"Inspirationsmøde i {slug.title()}"),
         date=day,
@@ -181,9 +202,9 @@ def add_event(db: Session, slug: str, day: date, **values: Any) -> Event:
         updated_at=NOW,
         **values,
     )
-    db.add(event)
+    db.add(added)
     db.flush()
-    return event
+    return added
 
 
 @pytest.fixture
@@ -214,3 +235,15 @@ def mailing(runtime: Runtime) -> Mailing:
             dane.address_hash,
             TrackedAddresses(runtime.settings.public_url, runtime.tokens),
         )
+
+
+@contextmanager
+def serving(runtime: Runtime) -> Iterator[str]:
+    """A real server on a port of its own; yields its base address."""
+    server = make_server(runtime)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()

@@ -14,6 +14,12 @@ DOORS = {
 }
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One kind of database is enough: tokens are told apart before it is asked."""
+    return sqlite_url
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_every_other_purpose_is_refused(reader: Reader, mailing: Mailing, door: Purpose) -> None:
     method, path = DOORS[door]

@@ -63,7 +63,7 @@ def test_an_event_with_holes_can_be_asked_for(reader: Reader, mailing: Mailing) 
 
 
 @pytest.mark.parametrize(
-    ("slug", "words"), [("forrige", "Mødet er holdt"), ("prøve", "Mødet er aflyst")]
+    ("slug", "words"), [("forrige", "Mødet er afholdt"), ("prøve", "Mødet er aflyst")]
 )
 def test_an_event_that_is_over_or_cancelled_is_told_plainly(
     reader: Reader, mailing: Mailing, slug: str, words: str

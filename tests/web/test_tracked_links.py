@@ -3,17 +3,15 @@
 import time
 from dataclasses import replace
 
-import pytest
 from sqlalchemy import update
 
 from mailer.campaigns.models import Link
-from mailer.foundation.database import open_database
 from mailer.tracking.links import MISSING_AFTER_SECONDS, STALE_AFTER_SECONDS
 from mailer.tracking.models import Label, TrackingKind
 from mailer.web.front import PIXEL
 from recipients.models import TrackingChoice
 from tests.conftest import NOW
-from tests.web.conftest import Mailing, Reader, add_campaign, add_recipient, open_reader
+from tests.web.conftest import Mailing, Reader, add_campaign, add_recipient, open_reader, outage
 
 REGISTRATION = "https://tilmelding.example/midt?a=1&b=2"
 
@@ -34,14 +32,12 @@ def test_an_open_is_counted_with_its_person(reader: Reader, mailing: Mailing) ->
     assert (event.label, event.reason, event.at) == (Label.PERSON, "browser", NOW)
 
 
-@pytest.mark.parametrize("path", ["/o/", "/o/made-up", "/o/x/y", "/o/%00", "/o/%C3%A6"])
-def test_a_forged_pixel_looks_the_same_and_counts_for_nothing(
-    reader: Reader, mailing: Mailing, path: str
-) -> None:
-    genuine, forged = reader.get(mailing.path("open_pixel")), reader.get(path)
+def test_a_forged_pixel_looks_the_same_and_counts_for_nothing(reader: Reader, mailing: Mailing) -> None:
+    genuine = reader.get(mailing.path("open_pixel"))
 
-    assert forged.content == genuine.content
-    assert forged.headers == genuine.headers
+    for path in ("/o/", "/o/made-up", "/o/x/y", "/o/%00", "/o/%C3%A6"):
+        forged = reader.get(path)
+        assert (forged.content, forged.headers) == (genuine.content, genuine.headers)
     assert len(mailing.seen()) == 1
 
 
@@ -67,16 +63,15 @@ def test_a_page_of_ours_is_joined_to_the_public_address(reader: Reader, mailing:
     assert location == "http://127.0.0.1:8000/startpakke.pdf"
 
 
-@pytest.mark.parametrize("number", ["0", "3", "01", "-1", "", "1/", "1/2", "x", "9" * 40, "1%00"])
 def test_a_number_that_is_no_link_of_the_campaign_leads_nowhere(
-    reader: Reader, mailing: Mailing, number: str
+    reader: Reader, mailing: Mailing
 ) -> None:
     path = mailing.path("click", 1).removesuffix("1")
 
-    response = reader.get(path + number)
-
-    assert response.status_code == 404
-    assert "location" not in response.headers
+    for number in ("0", "3", "01", "-1", "", "1/", "1/2", "x", "9" * 40, "1%00"):
+        response = reader.get(path + number)
+        assert response.status_code == 404
+        assert "location" not in response.headers
     assert mailing.seen() == []
 
 
@@ -88,11 +83,9 @@ def test_a_link_of_another_campaign_is_out_of_reach(reader: Reader, mailing: Mai
     assert reader.get(mailing.path("click", 9)).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "more", ["?url=https://ond.example/", "?next=//ond.example", "?utm_source=x#ond"]
-)
-def test_nothing_in_the_address_moves_the_target(reader: Reader, mailing: Mailing, more: str) -> None:
-    assert reader.get(mailing.path("click", 2) + more).headers["location"] == REGISTRATION
+def test_nothing_in_the_address_moves_the_target(reader: Reader, mailing: Mailing) -> None:
+    for more in ("?url=https://ond.example/", "?next=//ond.example", "?utm_source=x#ond"):
+        assert reader.get(mailing.path("click", 2) + more).headers["location"] == REGISTRATION
 
 
 def test_asking_for_the_head_redirects_and_is_a_machine(reader: Reader, mailing: Mailing) -> None:
@@ -102,10 +95,10 @@ def test_asking_for_the_head_redirects_and_is_a_machine(reader: Reader, mailing:
     assert {event.label for event in mailing.seen()} == {Label.MACHINE}
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_pixels_and_links_are_only_for_reading(reader: Reader, mailing: Mailing, method: str) -> None:
+def test_pixels_and_links_are_only_for_reading(reader: Reader, mailing: Mailing) -> None:
     for path in (mailing.path("open_pixel"), mailing.path("click", 1)):
-        assert reader.request(method, path).status_code == 405
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            assert reader.request(method, path).status_code == 405
     assert mailing.seen() == []
 
 
@@ -146,23 +139,16 @@ def test_an_objection_silences_links_already_sent(reader: Reader, mailing: Maili
     assert [event.position for event in mailing.seen()] == [None]
 
 
-def test_redirects_go_on_while_the_database_is_away(mailing: Mailing) -> None:
-    """The database goes away under a running process and comes back: nothing seen is lost."""
-    present = mailing.runtime.database
-    nowhere = open_database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    with open_reader(mailing.runtime) as reader:
-        assert reader.get(mailing.path("click", 2)).status_code == 302
-        site = reader.app._site  # type: ignore[attr-defined]
-        site.recorder._database = nowhere
-        time.sleep(0.1)
+def test_redirects_go_on_while_the_database_is_away_and_nothing_seen_is_lost(
+    reader: Reader, mailing: Mailing
+) -> None:
+    assert reader.get(mailing.path("click", 2)).status_code == 302
 
+    with outage(mailing.runtime.database):
         assert reader.get(mailing.path("click", 2)).headers["location"] == REGISTRATION
         assert reader.get(mailing.path("open_pixel")).content == PIXEL
-        assert len(mailing.seen()) == 1
         assert reader.get("/health/ready").json()["unwritten"] == 2
-
-        site.recorder._database = present
-        reader.portal.call(site.recorder.close)
+    reader.portal.call(reader.site.recorder.close)
 
     assert [event.kind for event in mailing.seen()] == [
         TrackingKind.CLICK,
@@ -174,8 +160,7 @@ def test_redirects_go_on_while_the_database_is_away(mailing: Mailing) -> None:
 def test_with_no_database_since_the_start_a_genuine_link_is_told_to_come_again(
     mailing: Mailing,
 ) -> None:
-    nowhere = open_database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    with open_reader(replace(mailing.runtime, database=nowhere)) as reader:
+    with outage(mailing.runtime.database), open_reader(mailing.runtime) as reader:
         response = reader.get(mailing.path("click", 1))
 
         assert response.status_code == 503

@@ -11,17 +11,17 @@ from tests.web.conftest import Mailing, Reader
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"Sec-Purpose": "prefetch"}, {"User-Agent": "BarracudaCentral"}, {"User-Agent": ""}],
-)
-def test_looking_never_unsubscribes(
-    reader: Reader, mailing: Mailing, method: str, headers: dict[str, str]
-) -> None:
-    response = reader.request(method, mailing.path("unsubscribe"), headers=headers)
+def test_looking_never_unsubscribes(reader: Reader, mailing: Mailing) -> None:
+    for headers in (
+        {},
+        {"Sec-Purpose": "prefetch"},
+        {"User-Agent": "BarracudaCentral"},
+        {"User-Agent": ""},
+    ):
+        for method, status in (("GET", 200), ("HEAD", 200), ("OPTIONS", 405), ("PUT", 405)):
+            response = reader.request(method, mailing.path("unsubscribe"), headers=headers)
+            assert response.status_code == status
 
-    assert response.status_code == (405 if method == "OPTIONS" else 200)
     assert mailing.suppressed() is None
     assert mailing.seen() == []
 

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from mailer.events.errors import BadEventFile, EventFileNotFound
+from mailer.events.files import EventEntry, RefusedEntry, read_event_file
+from tests.events.making import toml_entry, write_file
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"slug": '"Kolding By"'}, "slug must be a-z"),
+        ({"slug": '"../kolding"'}, "slug must be a-z"),
+        ({"slug": f'"{"a" * 65}"'}, "slug must be a-z"),
+        ({"slug": "7"}, "slug must be a-z"),
+        ({"title": '" "'}, "title is missing"),
+        ({"title": r'"Møde\r\nBcc: x"'}, "title must be one line"),
+        ({"title": f'"{"a" * 301}"'}, "title is too long"),
+        ({"date": "2014-05-12T09:00:00"}, "date must be a day"),
+        ({"date": '"12. maj"'}, "date must be a day"),
+        ({"time": '"25:00"'}, "time must be a time of day"),
+        ({"time": "9"}, "time must be a time of day"),
+        ({"region": '"Bornholm"'}, "region must be one of Hovedstaden"),
+        ({"programme_url": '"javascript:alert(1)"'}, "programme_url must be an http"),
+        ({"programme_url": '"/events"'}, "programme_url must be an http"),
+        ({"registration_url": '"ftp://x.example"'}, "registration_url must be an http"),
+        ({"registration_url": '"https://"'}, "registration_url must be an http"),
+        ({"registration_url": r'"https://x.example/\r\nX: y"'}, "registration_url must be an"),
+        ({"registration_url": '"https://a:b@x.example/"'}, "registration_url must not carry"),
+        ({"registration_url": '"https://x.example:99999/"'}, "registration_url must be an"),
+        ({"capacity": "0"}, "capacity must be a whole number"),
+        ({"capacity": "true"}, "capacity must be a whole number"),
+        ({"programme": '"https://x.example"'}, "programme is no field of an event"),
+    ],
+)
+def test_a_bad_entry_is_named_while_the_rest_goes_in(
+    tmp_path: Path, fields: dict[str, str], reason: str
+) -> None:
+    good = toml_entry(slug='"vejle"')
+    path = write_file(tmp_path, f"# Møder\n\n{good}\n{toml_entry(**fields)}\n")
+
+    taken, refused = read_event_file(path)
+
+    assert isinstance(taken, EventEntry)
+    assert isinstance(refused, RefusedEntry)
+    assert (refused.number, refused.line) == (2, 8)
+    assert reason in str(refused)
+
+
+@pytest.mark.parametrize("missing", ["slug", "title", "date"])
+def test_an_event_needs_slug_title_and_date(tmp_path: Path, missing: str) -> None:
+    text = "\n".join(line for line in toml_entry().splitlines() if not line.startswith(missing))
+    (refused,) = read_event_file(write_file(tmp_path, text))
+    assert isinstance(refused, RefusedEntry)
+    assert refused.reason == f"{missing} is missing"
+
+
+def test_a_slug_that_stands_twice_is_refused_the_second_time(tmp_path: Path) -> None:
+    text = toml_entry() + toml_entry(title='"Andet"')
+    taken, refused = read_event_file(write_file(tmp_path, text))
+    assert isinstance(taken, EventEntry)
+    assert taken.fields["title"] == "Kolding"
+    assert str(refused) == "entry 2 (line 5, kolding): slug stands already in entry 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[[event]\n", "events.toml: "),
+        ("[[events]]\nslug = 'x'\n", r"holds \[\[event\]\] entries and no more; found: events"),
+        ("", r"holds \[\[event\]\] entries"),
+        ("event = 3\n", r"holds \[\[event\]\] entries"),
+    ],
+)
+def test_a_file_that_holds_no_events_is_refused_whole(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(BadEventFile, match=reason):
+        read_event_file(write_file(tmp_path, text))
+
+
+def test_a_file_in_another_encoding_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "events.toml"
+    path.write_bytes(toml_entry(title='"Møde"').encode("cp1252"))
+    with pytest.raises(BadEventFile, match="save it as UTF-8"):
+        read_event_file(path)
+
+
+def test_a_missing_file_is_told_from_a_bad_one(tmp_path: Path) -> None:
+    with pytest.raises(EventFileNotFound, match=r"no such file: .*nothing\.toml"):
+        read_event_file(tmp_path / "nothing.toml")

@@ -1,0 +1,121 @@
+"""Templates: strict about names, safe against values, and honest about where an error stands."""
+
+from datetime import date, time
+from pathlib import Path
+
+import pytest
+
+from mailer.rendering.environment import clock_time, long_date
+from mailer.rendering.errors import LetterError, LetterNotFound, RecipientValueError
+from mailer.rendering.letter import Letter
+from mailer.rendering.links import extract_literal_links
+from mailer.rendering.source import LetterSource, load_letter
+from mailer.rendering.values import (
+    Attributes,
+    CampaignValues,
+    LetterValues,
+    LinkValues,
+    RecipientValues,
+)
+
+LINKS = LinkValues("u", "v", "p", "pack", "page", "principles", "events", ("https://a/1", "https://a/2"))
+
+
+def values(**recipient: object) -> LetterValues:
+    known = {
+        "name": "Åse",
+        "role": "leder",
+        "sector": "kommune",
+        "organisation": None,
+        "workplace": None,
+        "confederation": "ingen",
+        "region": None,
+        "language": "da",
+        "attributes": Attributes(),
+        **recipient,
+    }
+    return LetterValues(RecipientValues(**known), CampaignValues("c", ()), LINKS, ())  # type: ignore[arg-type]
+
+
+def source(**files: str) -> LetterSource:
+    parts = {"subject.txt": "S", "body.txt": "T", "body.html": "<body>H</body>"}
+    return LetterSource("brev", parts | {k.replace("_", "."): v for k, v in files.items()}, {})
+
+
+def test_values_are_escaped_in_html_and_plain_in_text() -> None:
+    letter = Letter(source(body_txt="{{ recipient.name }}", body_html="<p>{{ recipient.name }}</p>"))
+    rendered = letter.render(values(name="<b>&"), pixel=None)
+    assert rendered.text == "<b>&"
+    assert "<p>&lt;b&gt;&amp;</p>" in rendered.html
+
+
+def test_template_code_in_a_value_is_never_run() -> None:
+    letter = Letter(source(body_txt="{{ recipient.name }}"))
+    assert letter.render(values(name="{{ 7*7 }}"), pixel=None).text == "{{ 7*7 }}"
+
+
+def test_an_unknown_name_is_an_error_of_the_letter_with_its_line() -> None:
+    letter = Letter(source(body_txt="one\n{{ recipient.nmae }}\n"))
+    with pytest.raises(LetterError, match=r"brev/body\.txt:2.*nmae"):
+        letter.render(values(), pixel=None)
+
+
+def test_a_syntax_error_names_file_and_line() -> None:
+    with pytest.raises(LetterError, match=r"brev/body\.html:2"):
+        Letter(source(body_html="<p>\n{% if %}"))
+
+
+def test_a_missing_attribute_is_this_recipients_alone() -> None:
+    letter = Letter(source(body_txt="{{ recipient.attributes.nummer }}"))
+    with pytest.raises(RecipientValueError, match="nummer"):
+        letter.render(values(), pixel=None)
+    assert letter.render(values(attributes=Attributes(nummer=7)), pixel=None).text == "7"
+
+
+def test_a_template_reaches_nothing_but_its_values() -> None:
+    letter = Letter(source(body_txt="{{ recipient.__class__.__mro__ }}"))
+    with pytest.raises(LetterError):
+        letter.render(values(), pixel=None)
+
+
+def test_the_letter_falls_back_to_danish() -> None:
+    letter = Letter(LetterSource("b", {**source().files, "en/subject.txt": "English"}, {}))
+    rendered = letter.render(values(language="en"), pixel=None)
+    assert (rendered.subject, rendered.text) == ("English", "T")
+
+
+def test_the_pixel_stands_at_the_end_of_the_body() -> None:
+    rendered = Letter(source()).render(values(), pixel="https://x/o/t")
+    assert '<img src="https://x/o/t"' in rendered.html
+    assert rendered.html.index("<img") < rendered.html.index("</body>")
+
+
+def test_written_out_addresses_become_links_of_their_own() -> None:
+    tracked, urls = extract_literal_links(
+        source(
+            body_html='<body><a href="https://kl.example/a?b=1&amp;c=2">x</a></body>',
+            body_txt="Se https://kl.example/a?b=1&c=2, eller https://dr.example.",
+        )
+    )
+    assert urls == ("https://kl.example/a?b=1&c=2", "https://dr.example")
+    rendered = Letter(tracked).render(values(), pixel=None)
+    assert 'href="https://a/1"' in rendered.html
+    assert rendered.text == "Se https://a/1, eller https://a/2."
+
+
+def test_dates_and_times_are_written_as_people_write_them() -> None:
+    assert long_date(date(2014, 3, 24), "da") == "mandag den 24. marts 2014"
+    assert long_date(date(2014, 3, 24), "en") == "Monday 24 March 2014"
+    assert clock_time(time(9, 30), "da") == "kl. 9.30"
+    assert clock_time(time(13, 5), "en") == "1:05 pm"
+
+
+def test_an_unknown_letter_names_those_that_exist(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = tmp_path / "letters" / name
+        folder.mkdir(parents=True)
+        (folder / "subject.txt").write_text("S")
+    with pytest.raises(LetterNotFound, match="a, b"):
+        load_letter("../a", [tmp_path])
+    with pytest.raises(LetterError, match=r"body\.txt, body\.html is missing"):
+        load_letter("a", [tmp_path])

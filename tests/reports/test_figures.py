@@ -1,0 +1,319 @@
+"""Figures against hand-counted rows, on both databases."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.models import Campaign, DeliveryState
+from mailer.events.models import Reminder, ReminderRequest, ReminderState
+from mailer.foundation.database import Database
+from mailer.reports.figures import campaign_report
+from mailer.reports.report import CampaignReport, Dimension, Group
+from mailer.tracking.models import Label, TrackingKind
+from recipients.models import Region, Role, Sector
+from tests.conftest import NOW
+from tests.reports.factories import act, deliver, make_campaign, make_event, make_link, make_recipient
+
+OPEN, CLICK = TrackingKind.OPEN, TrackingKind.CLICK
+
+
+def report(db: Session, campaign: Campaign, **options: object) -> CampaignReport:
+    return campaign_report(db, campaign, now=NOW, **options)  # type: ignore[arg-type]
+
+
+def group(figures: CampaignReport, dimension: Dimension, value: str | None) -> Group:
+    return next(group for group in figures.by[dimension] if group.value == value)
+
+
+def test_delivery_is_the_audience_and_the_ten_states(db: Session) -> None:
+    campaign = make_campaign(db)
+    for number, state in enumerate(
+        [DeliveryState.SENT, DeliveryState.SENT, DeliveryState.BOUNCED, DeliveryState.UNCERTAIN]
+    ):
+        deliver(db, campaign, make_recipient(db, f"{number}@aarhus.example"), state)
+
+    delivery = dict(report(db, campaign).delivery)
+
+    assert delivery.pop("audience") == 4 == sum(delivery.values())
+    assert len(delivery) == 10
+    assert (delivery["sent"], delivery["bounced"], delivery["uncertain"]) == (2, 1, 1)
+
+
+def test_recipients_are_distinct_and_totals_are_events(db: Session) -> None:
+    campaign = make_campaign(db)
+    first = deliver(db, campaign, make_recipient(db, "a@aarhus.example"))
+    second = deliver(db, campaign, make_recipient(db, "b@aarhus.example"))
+    act(db, campaign, OPEN, first)
+    act(db, campaign, OPEN, first)
+    act(db, campaign, OPEN, first, label=Label.MACHINE)
+    act(db, campaign, OPEN, second, label=Label.UNSURE)
+
+    opens = report(db, campaign).engagement.opens
+
+    assert (opens.recipients, opens.total) == (2, 4)
+    assert (opens.people, opens.machines, opens.unsure) == (2, 1, 1)
+    assert opens.recipients_people == 1
+
+
+def test_downloads_and_registration_clicks_are_clicks_too(db: Session) -> None:
+    campaign = make_campaign(db)
+    plain = make_link(db, campaign, "principles")
+    pack = make_link(db, campaign, "pack", kind="download")
+    signing = make_link(db, campaign, "events.registration/a", kind="registration", event="a")
+    position = deliver(db, campaign, make_recipient(db, "a@aarhus.example"))
+    other = deliver(db, campaign, make_recipient(db, "b@aarhus.example"))
+    for link in (plain, pack, pack, signing):
+        act(db, campaign, CLICK, position, link=link)
+    act(db, campaign, CLICK, other, link=plain)
+
+    done = report(db, campaign).engagement
+
+    assert (done.clicks.recipients, done.clicks.total) == (2, 5)
+    assert (done.downloads.recipients, done.downloads.total) == (1, 2)
+    assert (done.registration_clicks.recipients, done.registration_clicks.total) == (1, 1)
+
+
+def test_groups_count_deliveries_by_what_recipients_are(db: Session) -> None:
+    campaign = make_campaign(db)
+    pack = make_link(db, campaign, "pack", kind="download")
+    mayor = make_recipient(
+        db, "m@odense.example", role=Role.MAYOR, region=Region.SYDDANMARK, organisation="Odense Kommune"
+    )
+    deliver(db, campaign, mayor, DeliveryState.BOUNCED)
+    for number in range(3):
+        nurse = make_recipient(
+            db,
+            f"{number}@region.example",
+            sector=Sector.REGION,
+            region=None,
+            organisation=None,
+        )
+        position = deliver(db, campaign, nurse)
+        if number < 2:
+            act(db, campaign, OPEN, position, label=Label.MACHINE)
+            act(db, campaign, CLICK, position, link=pack)
+
+    figures = report(db, campaign)
+
+    assert group(figures, Dimension.ROLE, "borgmester") == Group("borgmester", 1, 0, 1, 0, 0, 0, 0, 0)
+    assert group(figures, Dimension.SECTOR, "region") == Group("region", 3, 3, 0, 2, 2, 2, 0, 2)
+    assert group(figures, Dimension.REGION, None).audience == 3
+    assert group(figures, Dimension.ORGANISATION, "Odense Kommune").bounced == 1
+    assert group(figures, Dimension.DOMAIN, "region.example").sent == 3
+    assert figures.by[Dimension.REGION][-1].value is None
+    for dimension in ("role", "sector", "region", "organisation", "domain"):
+        assert sum(row.audience for row in figures.by[Dimension(dimension)]) == 4
+
+
+def test_an_erased_recipient_still_counts(db: Session) -> None:
+    campaign = make_campaign(db)
+    act(db, campaign, OPEN, deliver(db, campaign, None))
+
+    assert group(report(db, campaign), Dimension.ROLE, None) == Group(None, 1, 1, 0, 1, 0, 0, 0, 0)
+
+
+def test_an_event_counts_each_recipient_once_over_all_its_links(db: Session) -> None:
+    campaign = make_campaign(db)
+    make_event(db, "odense", "Møde i Odense")
+    programme = make_link(db, campaign, "events.programme/odense", event="odense")
+    signing = make_link(db, campaign, "events.registration/odense", kind="registration", event="odense")
+    gone = make_link(db, campaign, "events.programme/gone", event="gone")
+    keen = deliver(db, campaign, make_recipient(db, "a@aarhus.example"))
+    mild = deliver(db, campaign, make_recipient(db, "b@aarhus.example"))
+    for link in (programme, signing, signing):
+        act(db, campaign, CLICK, keen, link=link)
+    act(db, campaign, CLICK, mild, link=programme)
+    act(db, campaign, CLICK, mild, link=gone)
+
+    figures = report(db, campaign)
+    odense, unknown = figures.events
+
+    assert (odense.title, odense.clicks, odense.recipients) == ("Møde i Odense", 4, 2)
+    assert (odense.registration_clicks, odense.registration_recipients) == (2, 1)
+    assert (unknown.slug, unknown.title, unknown.clicks, unknown.date) == ("gone", "gone", 1, None)
+    by_event = group(figures, Dimension.EVENT, "odense")
+    assert (by_event.audience, by_event.clicked, by_event.registration_clicked) == (2, 2, 1)
+    by_link = group(figures, Dimension.LINK, "events.registration/odense")
+    assert (by_link.clicked, by_link.registration_clicked, by_link.clicks) == (1, 1, 2)
+
+
+def test_reminders_belong_to_their_event(db: Session) -> None:
+    campaign, reminder = make_campaign(db), make_campaign(db, "reminder-odense")
+    other = make_campaign(db, "other")
+    event = make_event(db, "odense", "Møde i Odense")
+    make_link(db, campaign, "events.registration/odense", kind="registration", event="odense")
+    ours, theirs = make_recipient(db, "a@aarhus.example"), make_recipient(db, "b@aarhus.example")
+    deliver(db, campaign, ours)
+    deliver(db, other, theirs)
+    for asking in (ours, theirs):
+        db.add(ReminderRequest(event_id=event.id, recipient_id=asking.id, asked_at=NOW))
+    for lead, state in (("14 days", ReminderState.SENT), ("7 days", ReminderState.CANCELLED)):
+        db.add(
+            Reminder(
+                event_id=event.id,
+                lead=lead,
+                rule="interested",
+                state=state,
+                due_at=NOW,
+                audience=7,
+                campaign_id=reminder.id,
+                at=NOW,
+            )
+        )
+    db.flush()
+
+    odense = report(db, campaign).events[0]
+
+    assert (odense.reminder_requests, odense.reminders_sent, odense.reminded) == (1, 1, 7)
+    assert [(r.lead, r.state, r.campaign) for r in odense.reminders] == [
+        ("14 days", "sent", "reminder-odense"),
+        ("7 days", "cancelled", "reminder-odense"),
+    ]
+
+
+def test_anonymous_tracking_counts_events_and_no_people(db: Session) -> None:
+    campaign = make_campaign(db, tracking="anonymous")
+    pack = make_link(db, campaign, "pack", kind="download")
+    deliver(db, campaign, make_recipient(db, "a@aarhus.example"))
+    act(db, campaign, OPEN)
+    act(db, campaign, CLICK, link=pack)
+
+    figures = report(db, campaign)
+
+    assert (figures.engagement.opens.recipients, figures.engagement.opens.total) == (None, 1)
+    assert (figures.links[0].recipients, figures.links[0].clicks) == (None, 1)
+    assert group(figures, Dimension.LINK, "pack").clicks == 1
+    by_role = group(figures, Dimension.ROLE, "medarbejder")
+    assert (by_role.sent, by_role.opened, by_role.clicks) == (1, None, None)
+
+
+def test_figures_over_time_are_by_local_hour_and_have_no_gaps(db: Session) -> None:
+    campaign = make_campaign(db)
+    signing = make_link(db, campaign, "events.registration/a", kind="registration", event="a")
+    act(db, campaign, OPEN, at=NOW + timedelta(minutes=10))
+    act(db, campaign, OPEN, at=NOW + timedelta(hours=2, minutes=59, seconds=59))
+    act(db, campaign, CLICK, link=signing, at=NOW + timedelta(hours=2))
+
+    over_time = report(db, campaign).over_time
+
+    assert over_time.step == "hour"
+    assert [
+        (m.start.strftime("%d %H:%M %z"), m.opens, m.clicks, m.registration_clicks)
+        for m in over_time.moments
+    ] == [
+        ("07 09:00 +0100", 1, 0, 0),
+        ("07 10:00 +0100", 0, 0, 0),
+        ("07 11:00 +0100", 1, 1, 1),
+    ]
+
+
+def test_a_longer_span_is_told_by_local_day_across_summer_time(db: Session) -> None:
+    campaign = make_campaign(db)
+    campaign.dated_at = datetime(2014, 3, 28, 8, tzinfo=UTC)
+    late_on_saturday = datetime(2014, 3, 29, 22, 59, tzinfo=UTC)  # 23:59, winter time
+    early_on_tuesday = datetime(2014, 3, 31, 22, 1, tzinfo=UTC)  # 00:01, summer time
+    for at in (late_on_saturday, early_on_tuesday):
+        act(db, campaign, OPEN, at=at)
+
+    over_time = report(db, campaign).over_time
+
+    assert over_time.step == "day"
+    assert [(m.start.strftime("%d/%m"), m.opens) for m in over_time.moments] == [
+        ("28/03", 0),
+        ("29/03", 1),
+        ("30/03", 0),
+        ("31/03", 0),
+        ("01/04", 1),
+    ]
+
+
+def test_an_hour_that_comes_twice_in_autumn_is_two_hours(db: Session) -> None:
+    campaign = make_campaign(db)
+    campaign.dated_at = first = datetime(2014, 10, 26, 0, 30, tzinfo=UTC)
+    act(db, campaign, OPEN, at=first)
+    act(db, campaign, OPEN, at=first + timedelta(hours=1))
+
+    moments = report(db, campaign).over_time.moments
+
+    assert [(m.start.strftime("%H %z"), m.opens) for m in moments] == [
+        ("02 +0200", 1),
+        ("02 +0100", 1),
+    ]
+
+
+def test_reach_is_apart_from_recipients(db: Session) -> None:
+    campaign, other = make_campaign(db), make_campaign(db, "other")
+    act(db, campaign, TrackingKind.PASS_ON)
+    act(db, campaign, TrackingKind.PASS_ON, label=Label.MACHINE)
+    act(db, None, TrackingKind.VISIT, subject="startpakke")
+    act(db, None, TrackingKind.VISIT, subject="startpakke", at=NOW - timedelta(days=1))
+    act(db, other, TrackingKind.VISIT, subject="startpakke")
+
+    figures = report(db, campaign)
+
+    assert (figures.reach.pass_on.total, figures.reach.pass_on.machines) == (2, 1)
+    assert [(page.page, page.total) for page in figures.reach.pages] == [("startpakke", 1)]
+    assert figures.engagement.views.total == 0
+
+
+def test_another_campaigns_events_are_not_counted(db: Session) -> None:
+    campaign, other = make_campaign(db), make_campaign(db, "other")
+    recipient = make_recipient(db, "a@aarhus.example")
+    position = deliver(db, campaign, recipient)
+    link = make_link(db, campaign, "pack", kind="download")
+    make_link(db, other, "pack")
+    act(db, other, OPEN, deliver(db, other, recipient))
+    act(db, other, CLICK, position, link=link)
+
+    done = report(db, campaign).engagement
+
+    assert (done.opens.total, done.clicks.total, done.downloads.total) == (0, 0, 0)
+
+
+def test_a_draft_has_a_report_too(db: Session) -> None:
+    campaign = make_campaign(db)
+    campaign.dated_at = None
+
+    figures = report(db, campaign)
+
+    assert figures.delivery["audience"] == 0
+    assert (figures.engagement.opens.recipients, figures.over_time.moments) == (0, [])
+    assert all(not groups for groups in figures.by.values())
+
+
+def test_only_the_dimensions_asked_for_are_counted(db: Session) -> None:
+    campaign = make_campaign(db)
+    deliver(db, campaign, make_recipient(db, "a@aarhus.example"))
+
+    figures = report(db, campaign, dimensions=[Dimension.LINK, Dimension.REGION])
+
+    assert list(figures.by) == [Dimension.LINK, Dimension.REGION]
+
+
+def test_no_dimension_tells_what_a_person_belongs_to() -> None:
+    assert "confederation" not in list(Dimension)
+
+
+@pytest.mark.parametrize("audience", [2, 60])
+def test_the_number_of_statements_does_not_grow_with_the_audience(
+    database: Database, audience: int
+) -> None:
+    with database.write() as db:
+        campaign = make_campaign(db)
+        pack = make_link(db, campaign, "pack", kind="download")
+        for number in range(audience):
+            name = f"Kommune {number}"
+            recipient = make_recipient(db, f"{number}@{number}.example", organisation=name)
+            position = deliver(db, campaign, recipient)
+            act(db, campaign, OPEN, position, at=NOW + timedelta(hours=number))
+            act(db, campaign, CLICK, position, link=pack)
+        statements: list[str] = []
+        sqlalchemy_event.listen(
+            database.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
+        )
+
+        report(db, campaign)
+
+    assert len(statements) == 11
