@@ -162,8 +162,8 @@ def launch_due_reminders(
                 launched.append(_launch_reminder(tools, db, reminder, now=now))
         except AlreadySent:
             _log.info("reminder was launched by another tick", reminder=_name_of(reminder))
-        except LetterError as error:
-            _log.error("reminder cannot be rendered", reminder=_name_of(reminder), error=str(error))
+        except (LetterError, NotAllowedNow) as error:
+            _log.error("reminder cannot be launched", reminder=_name_of(reminder), error=str(error))
     return launched
 
 

@@ -206,6 +206,8 @@ def _merged(*, on_postgres: bool) -> Subquery:
     new, old = _STAGED.c, _OLD.c
     places = {role.value: precedence(role) for role in Role}
     old_precedence = case(places, value=_text(old.role))
+    gaining = _gains_source()
+    gains_source = gaining.c.email_key.is_not(None)
     wins = or_(new.precedence <= old_precedence, new.role.is_(None))
 
     def choose(mine: ColumnElement[Any], theirs: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -228,7 +230,7 @@ def _merged(*, on_postgres: bool) -> Subquery:
         "confederation": choose_word("confederation", Confederation.NONE.value),
         "region": choose(new.region, _text(old.region)),
         "language": func.coalesce(choose(new.language, old.language), "da"),
-        "shared": or_(new.shared, func.coalesce(old.shared, false()), _names_differ()),
+        "shared": or_(new.shared, func.coalesce(old.shared, false()), _names_differ(gains_source)),
     }
     differs = [value.is_distinct_from(_text(old[field])) for field, value in values.items()]
     attributes, attributes_differ = _merge_attributes(wins, on_postgres=on_postgres)
@@ -242,9 +244,13 @@ def _merged(*, on_postgres: bool) -> Subquery:
             *(value.label(field) for field, value in values.items()),
             attributes.label("attributes"),
             old.id.label("old_id"),
-            or_(*differs, attributes_differ, _source_is_new()).label("changed"),
+            or_(*differs, attributes_differ, gains_source).label("changed"),
         )
-        .select_from(_STAGED.outerjoin(_OLD, old.email_key == new.email_key))
+        .select_from(
+            _STAGED.outerjoin(_OLD, old.email_key == new.email_key).outerjoin(
+                gaining, gaining.c.email_key == new.email_key
+            )
+        )
         .subquery("merged")
     )
 
@@ -254,27 +260,31 @@ def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return column if isinstance(column.type, Boolean) else type_coerce(column, String)
 
 
-def _source_is_new() -> ColumnElement[bool]:
-    """Whether an address now stands on a list it did not stand on."""
-    known = exists().where(
-        _OLD_SOURCES.c.recipient_id == _OLD.c.id, _OLD_SOURCES.c.source == _SOURCES.c.source
+def _gains_source() -> Subquery:
+    """The known addresses that now stand on a list they did not stand on."""
+    keys = (
+        select(_SOURCES.c.email_key)
+        .join_from(_SOURCES, _OLD, _OLD.c.email_key == _SOURCES.c.email_key)
+        .outerjoin(
+            _OLD_SOURCES,
+            and_(
+                _OLD_SOURCES.c.recipient_id == _OLD.c.id,
+                _OLD_SOURCES.c.source == _SOURCES.c.source,
+            ),
+        )
+        .where(_OLD_SOURCES.c.source.is_(None))
     )
-    return exists().where(_SOURCES.c.email_key == _STAGED.c.email_key, not_(known))
+    return keys.distinct().subquery("gains_source")
 
 
-def _names_differ() -> ColumnElement[bool]:
-    """Whether another party's list has another name for the address: then it stands for several people.
+def _names_differ(gains_source: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether another party's list has another name for the address: it stands for several people.
 
     Another name on the same party's list is a correction.
     """
-    return func.coalesce(
-        and_(
-            func.lower(_STAGED.c.name) != func.lower(_OLD.c.name),
-            exists().where(_OLD_SOURCES.c.recipient_id == _OLD.c.id),
-            _source_is_new(),
-        ),
-        false(),
-    )
+    on_a_list = exists().where(_OLD_SOURCES.c.recipient_id == _OLD.c.id).correlate(_OLD)
+    differ = func.lower(_STAGED.c.name) != func.lower(_OLD.c.name)
+    return func.coalesce(and_(gains_source, differ, on_a_list), false())
 
 
 def _merge_attributes(

@@ -44,7 +44,7 @@ _LETTERS_A_SECOND_AT_LEAST = 20
 _GONE_SHARE = 0.01
 _AHEAD = frozenset({"planned", "due", "blocked"})
 
-_ANNOUNCEMENTS = (
+_ANNOUNCEMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("2014-03-14", "hovedstaden", ("--time", "09:30")),
     ("2014-03-28", "midtjylland", ("--time", "09:30")),
     (

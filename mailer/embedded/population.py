@@ -1,4 +1,4 @@
-"""An invented population of any size with the shape of the Danish public sector, for demo, tests and benchmarks.
+"""An invented population of any size with the shape of the Danish public sector.
 
 Municipalities, regions, ministries and unions have their real names; persons are made up, and every
 address ends in ``.example`` (RFC 2606) but for the few that are broken on purpose.
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 HEADINGS = (
     "E-mail",
@@ -57,35 +57,98 @@ _MUNICIPALITIES: dict[str, str] = {
     ),
 }
 _REGIONS = (
-    (_H, "regionh", 39, ("Rigshospitalet", "Herlev Hospital", "Bispebjerg Hospital", "Nordsjællands Hospital")),
-    (_S, "regionsjaelland", 15, ("Roskilde Sygehus", "Næstved Sygehus", "Holbæk Sygehus", "Slagelse Sygehus")),
-    (_SD, "rsyd", 24, ("Odense Universitetshospital", "Kolding Sygehus", "Sydvestjysk Sygehus", "Sygehus Sønderjylland")),
-    (_M, "rm", 27, ("Aarhus Universitetshospital", "Regionshospitalet Viborg", "Regionshospitalet Randers", "Hospitalsenheden Horsens")),
+    (
+        _H,
+        "regionh",
+        39,
+        ("Rigshospitalet", "Herlev Hospital", "Bispebjerg Hospital", "Nordsjællands Hospital"),
+    ),
+    (
+        _S,
+        "regionsjaelland",
+        15,
+        ("Roskilde Sygehus", "Næstved Sygehus", "Holbæk Sygehus", "Slagelse Sygehus"),
+    ),
+    (
+        _SD,
+        "rsyd",
+        24,
+        (
+            "Odense Universitetshospital",
+            "Kolding Sygehus",
+            "Sydvestjysk Sygehus",
+            "Sygehus Sønderjylland",
+        ),
+    ),
+    (
+        _M,
+        "rm",
+        27,
+        (
+            "Aarhus Universitetshospital",
+            "Regionshospitalet Viborg",
+            "Regionshospitalet Randers",
+            "Hospitalsenheden Horsens",
+        ),
+    ),
     (_N, "rn", 14, ("Aalborg Universitetshospital", "Sygehus Vendsyssel", "Sygehus Himmerland")),
-)  # fmt: skip
-_WARDS = ("Akutafdelingen", "Børneafdelingen", "Fødeafdelingen", "Intensivafsnittet", "Kirurgisk afdeling", "Kardiologisk afdeling", "Medicinsk afdeling", "Neurologisk afdeling", "Onkologisk afdeling", "Ortopædkirurgisk afdeling", "Psykiatrisk afdeling", "Røntgenafdelingen")  # fmt: skip
+)
+_WARDS = (
+    "Akutafdelingen",
+    "Børneafdelingen",
+    "Fødeafdelingen",
+    "Intensivafsnittet",
+    "Kirurgisk afdeling",
+    "Kardiologisk afdeling",
+    "Medicinsk afdeling",
+    "Neurologisk afdeling",
+    "Onkologisk afdeling",
+    "Ortopædkirurgisk afdeling",
+    "Psykiatrisk afdeling",
+    "Røntgenafdelingen",
+)
 _MINISTRIES = (
     ("Statsministeriet", "stm", ("Departementet",)),
     ("Finansministeriet", "fm", ("Departementet", "Moderniseringsstyrelsen")),
     ("Økonomi- og Indenrigsministeriet", "oim", ("Departementet", "Danmarks Statistik")),
     ("Udenrigsministeriet", "um", ("Departementet",)),
-    ("Justitsministeriet", "jm", ("Kriminalforsorgen", "Københavns Politi", "Østjyllands Politi", "Statsfængslet i Nyborg")),
+    (
+        "Justitsministeriet",
+        "jm",
+        ("Kriminalforsorgen", "Københavns Politi", "Østjyllands Politi", "Statsfængslet i Nyborg"),
+    ),
     ("Forsvarsministeriet", "fmn", ("Forsvarskommandoen", "Beredskabsstyrelsen")),
     ("Skatteministeriet", "skm", ("SKAT København", "SKAT Aalborg", "SKAT Odense")),
     ("Beskæftigelsesministeriet", "bm", ("Arbejdstilsynet", "Arbejdsskadestyrelsen")),
-    ("Undervisningsministeriet", "uvm", ("Departementet", "Aarhus Katedralskole", "Kolding Gymnasium", "Nørresundby Gymnasium")),
-    ("Uddannelses- og Forskningsministeriet", "ufm", ("Københavns Universitet", "Aarhus Universitet", "Aalborg Universitet", "Syddansk Universitet")),
+    (
+        "Undervisningsministeriet",
+        "uvm",
+        ("Departementet", "Aarhus Katedralskole", "Kolding Gymnasium", "Nørresundby Gymnasium"),
+    ),
+    (
+        "Uddannelses- og Forskningsministeriet",
+        "ufm",
+        ("Københavns Universitet", "Aarhus Universitet", "Aalborg Universitet", "Syddansk Universitet"),
+    ),
     ("Ministeriet for Sundhed og Forebyggelse", "sum", ("Sundhedsstyrelsen", "Statens Serum Institut")),
-    ("Børne-, Ligestillings-, Integrations- og Socialministeriet", "sm", ("Socialstyrelsen", "Ankestyrelsen")),
+    (
+        "Børne-, Ligestillings-, Integrations- og Socialministeriet",
+        "sm",
+        ("Socialstyrelsen", "Ankestyrelsen"),
+    ),
     ("Klima-, Energi- og Bygningsministeriet", "kebmin", ("Energistyrelsen", "DMI")),
     ("Miljøministeriet", "mim", ("Naturstyrelsen", "Miljøstyrelsen")),
     ("Fødevareministeriet", "fvm", ("Fødevarestyrelsen", "NaturErhvervstyrelsen")),
     ("Transportministeriet", "trm", ("Vejdirektoratet", "Trafikstyrelsen", "Banedanmark")),
     ("Erhvervs- og Vækstministeriet", "evm", ("Erhvervsstyrelsen", "Søfartsstyrelsen")),
-    ("Kulturministeriet", "kum", ("Det Kongelige Bibliotek", "Nationalmuseet", "Det Danske Filminstitut")),
+    (
+        "Kulturministeriet",
+        "kum",
+        ("Det Kongelige Bibliotek", "Nationalmuseet", "Det Danske Filminstitut"),
+    ),
     ("Ministeriet for Ligestilling og Kirke", "km", ("Departementet",)),
     ("Ministeriet for By, Bolig og Landdistrikter", "mbbl", ("Departementet",)),
-)  # fmt: skip
+)
 _UNIONS = (
     ("Danmarks Lærerforening", "dlf", "FTF"),
     ("Dansk Sygeplejeråd", "dsr", "FTF"),
@@ -103,12 +166,104 @@ _UNIONS = (
     ("Yngre Læger", "yl", "Akademikerne"),
     ("IDA", "ida", "Akademikerne"),
 )
-_WORKPLACES = ("Skole", "Børnehave", "Plejecenter", "Hjemmepleje", "Jobcenter", "Bibliotek", "Rådhus", "Ungdomsskole", "Sundhedscenter", "Vuggestue")  # fmt: skip
+_WORKPLACES = (
+    "Skole",
+    "Børnehave",
+    "Plejecenter",
+    "Hjemmepleje",
+    "Jobcenter",
+    "Bibliotek",
+    "Rådhus",
+    "Ungdomsskole",
+    "Sundhedscenter",
+    "Vuggestue",
+)
 _PLACE_ENDINGS = ("by", "bro", "gård", "holt", "lund", "strup")
-_PLACES = ("Sønder", "Nørre", "Vester", "Øster", "Skov", "Bakke", "Å", "Kirke", "Mølle", "Eng", "Birke", "Lilje", "Sø", "Strand", "Skød")  # fmt: skip
-_FIRST_NAMES = ("Anne", "Åse", "Kirsten", "Mette", "Hanne", "Søren", "Jørgen", "Lærke", "Bjørn", "Øjvind", "Peter", "Lars", "Jens", "Maria", "Susanne", "Aage", "Kåre", "Signe", "Ida", "Mikkel", "Fatima", "Mehmet", "Sofie", "Frederik", "Birgit", "Thomas", "Inger", "Niels", "Camilla", "Rasmus", "Ellen", "Asger", "Dorthe", "Jesper", "Gitte", "Malthe")  # fmt: skip
+_PLACES = (
+    "Sønder",
+    "Nørre",
+    "Vester",
+    "Øster",
+    "Skov",
+    "Bakke",
+    "Å",
+    "Kirke",
+    "Mølle",
+    "Eng",
+    "Birke",
+    "Lilje",
+    "Sø",
+    "Strand",
+    "Skød",
+)
+_FIRST_NAMES = (
+    "Anne",
+    "Åse",
+    "Kirsten",
+    "Mette",
+    "Hanne",
+    "Søren",
+    "Jørgen",
+    "Lærke",
+    "Bjørn",
+    "Øjvind",
+    "Peter",
+    "Lars",
+    "Jens",
+    "Maria",
+    "Susanne",
+    "Aage",
+    "Kåre",
+    "Signe",
+    "Ida",
+    "Mikkel",
+    "Fatima",
+    "Mehmet",
+    "Sofie",
+    "Frederik",
+    "Birgit",
+    "Thomas",
+    "Inger",
+    "Niels",
+    "Camilla",
+    "Rasmus",
+    "Ellen",
+    "Asger",
+    "Dorthe",
+    "Jesper",
+    "Gitte",
+    "Malthe",
+)
 _MIDDLE_NAMES = ("Bjørnsdóttir", "Lund", "Holm", "Skov", "Dahl", "Ravn", "Vestergård", "Bech")
-_LAST_NAMES = ("Jensen", "Nielsen", "Hansen", "Pedersen", "Andersen", "Christensen", "Larsen", "Sørensen", "Rasmussen", "Jørgensen", "Petersen", "Madsen", "Kristensen", "Olsen", "Thomsen", "Møller", "Poulsen", "Østergaard", "Aagaard", "Krøyer", "Bæk", "Nørgaard", "Yılmaz", "Ahmed", "Schrøder", "Bang", "Dall")  # fmt: skip
+_LAST_NAMES = (
+    "Jensen",
+    "Nielsen",
+    "Hansen",
+    "Pedersen",
+    "Andersen",
+    "Christensen",
+    "Larsen",
+    "Sørensen",
+    "Rasmussen",
+    "Jørgensen",
+    "Petersen",
+    "Madsen",
+    "Kristensen",
+    "Olsen",
+    "Thomsen",
+    "Møller",
+    "Poulsen",
+    "Østergaard",
+    "Aagaard",
+    "Krøyer",
+    "Bæk",
+    "Nørgaard",
+    "Yılmaz",
+    "Ahmed",
+    "Schrøder",
+    "Bang",
+    "Dall",
+)
 _STAFF_ROLES = (
     ("Tillidsrepræsentant", 44),
     ("Arbejdsmiljørepræsentant", 20),
@@ -140,6 +295,9 @@ _NAMED_CELL_EVERY, _TRAILING_BLANK_EVERY = 150, 60
 _OFFICE_AT_MOST_EVERY = 8
 """Rows per office in a population too small to have all of them."""
 _REMEMBERED = 50
+
+
+Option = TypeVar("Option")
 
 
 class Person(NamedTuple):
@@ -187,9 +345,9 @@ def generate_population(size: int, seed: int = 2014) -> Iterator[Person]:
     recent: deque[Person] = deque(offices[:_REMEMBERED], maxlen=_REMEMBERED)
     for number in range(len(offices), size):
         if number % _BROKEN_EVERY == 1:
-            yield next(staff)._replace(email=rng.choice(_BROKEN))
+            yield next(staff)._replace(email=_pick(rng, _BROKEN))
         elif number % _REPEATED_EVERY == 2 and recent:
-            yield _repeat(rng, rng.choice(recent))
+            yield _repeat(rng, _pick(rng, recent))
         else:
             person = next(staff)
             recent.append(person)
@@ -268,15 +426,15 @@ def _staff(rng: random.Random, employers: Sequence[_Employer]) -> Iterator[Perso
             email,
             "" if rng.random() < _NAMELESS_SHARE else name,
             rng.choices(roles, cum_weights=role_steps)[0],
-            workplace=rng.choice(employer.workplaces) if employer.workplaces else _workplace(rng),
+            workplace=_pick(rng, employer.workplaces) if employer.workplaces else _workplace(rng),
             confederation=rng.choices(_CONFEDERATIONS, cum_weights=_CONFEDERATION_STEPS)[0],
             language=language,
         )
 
 
 def _union_office(rng: random.Random, number: int) -> Person:
-    union, domain, confederation = rng.choice(_UNIONS)
-    region = rng.choice(list(_MUNICIPALITIES))
+    union, domain, confederation = _pick(rng, _UNIONS)
+    region = _pick(rng, tuple(_MUNICIPALITIES))
     return Person(
         f"afdeling{number}@{domain}.example",
         "" if rng.random() < _NAMELESS_OFFICE_SHARE else _name(rng),
@@ -305,7 +463,7 @@ def _as_typed(rng: random.Random, person: Person, number: int) -> Person:
     """What people leave in a cell: a name before the address, blanks behind it, a domain with an ø."""
     if number % _INTERNATIONAL_EVERY == 3:
         local = person.email.partition("@")[0]
-        return person._replace(email=f"{local}@{rng.choice(_INTERNATIONAL)}")
+        return person._replace(email=f"{local}@{_pick(rng, _INTERNATIONAL)}")
     if number % _NAMED_CELL_EVERY == 4 and person.name:
         return person._replace(email=f"{person.name} <{person.email}>")
     if number % _TRAILING_BLANK_EVERY == 5:
@@ -313,9 +471,14 @@ def _as_typed(rng: random.Random, person: Person, number: int) -> Person:
     return person
 
 
+def _pick(rng: random.Random, options: Sequence[Option]) -> Option:
+    """One of the options, three times as fast as ``choice``."""
+    return options[int(rng.random() * len(options))]
+
+
 def _name(rng: random.Random) -> str:
-    middle = f" {rng.choice(_MIDDLE_NAMES)}" if rng.random() < _MIDDLE_NAME_SHARE else ""
-    return f"{rng.choice(_FIRST_NAMES)}{middle} {rng.choice(_LAST_NAMES)}"
+    middle = f" {_pick(rng, _MIDDLE_NAMES)}" if rng.random() < _MIDDLE_NAME_SHARE else ""
+    return f"{_pick(rng, _FIRST_NAMES)}{middle} {_pick(rng, _LAST_NAMES)}"
 
 
 def _local_part(name: str) -> str:
@@ -324,4 +487,4 @@ def _local_part(name: str) -> str:
 
 
 def _workplace(rng: random.Random) -> str:
-    return f"{rng.choice(_PLACES)}{rng.choice(_PLACE_ENDINGS)} {rng.choice(_WORKPLACES)}"
+    return f"{_pick(rng, _PLACES)}{_pick(rng, _PLACE_ENDINGS)} {_pick(rng, _WORKPLACES)}"

@@ -110,17 +110,13 @@ def percent(part: int | None, whole: int | None) -> str:
     """
     if part is None or not whole:
         return "–"
-    share = 100 * part / whole
-    if 0 < share < 0.1:
+    tenths = (2000 * part + whole) // (2 * whole)  # half up, as people round, and no float's 99.35
+    if part and not tenths:
         return f"under 0,1{_NBSP}%"
-    if 0 < share < 1 or 99 < share < 100:
-        return f"{min(share, 99.9):.1f}".replace(".", ",") + f"{_NBSP}%"
-    return f"{share:.0f}{_NBSP}%"
-
-
-def day(value: date | datetime) -> str:
-    """``24. marts 2014``."""
-    return f"{short_day(value)} {value.year}"
+    if 0 < tenths < 10 or (part < whole and tenths > 990):
+        tenths = min(tenths, 999)
+        return f"{tenths // 10},{tenths % 10}{_NBSP}%"
+    return f"{(200 * part + whole) // (2 * whole)}{_NBSP}%"
 
 
 def short_day(value: date | datetime) -> str:

@@ -66,9 +66,7 @@ class LinkTable:
 
     def load(self, db: Session) -> None:
         """Read every link; one whose target is no address of the web is left out."""
-        rows = db.execute(
-            select(Link.campaign_id, Link.number, Link.target, Link.kind, Link.event_slug)
-        )
+        rows = db.execute(select(Link.campaign_id, Link.number, Link.target, Link.kind, Link.event_slug))
         links = {}
         for campaign_id, number, target, kind, event_slug in rows:
             location = locate(self._public_url, target)

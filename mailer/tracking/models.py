@@ -17,7 +17,7 @@ class TrackingKind(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     VIEW = "view"
     """Read the letter in a browser, by the personal link."""
-    PASS_ON = "pass_on"
+    PASS_ON = "pass_on"  # noqa: S105 - it is no password
     """Opened the letter that was passed on; nobody's in particular."""
     REMIND = "remind"
     """Asked to be reminded of an event."""

@@ -25,7 +25,7 @@ class Purpose(StrEnum):
     REMIND = "remind"
     UNSUBSCRIBE = "unsubscribe"
     BOUNCE = "bounce"
-    PASS_ON = "pass_on"
+    PASS_ON = "pass_on"  # noqa: S105 - it is no password
     MESSAGE_ID = "message_id"
     """Opens nothing; makes Message-IDs that cannot be guessed and lead back to their delivery."""
 

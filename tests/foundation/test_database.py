@@ -1,0 +1,56 @@
+"""Short transactions on both databases."""
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import select, text
+
+from mailer.foundation.database import Database, DatabaseUnavailable, open_database
+from recipients.models import Segment
+
+
+def add(database: Database, name: str, moment: datetime) -> None:
+    with database.write() as db:
+        db.add(Segment(name=name, rule="role = minister", created_at=moment))
+
+
+def test_moments_come_back_in_utc(database: Database) -> None:
+    local = datetime(2014, 3, 7, 9, 0, tzinfo=timezone(timedelta(hours=1)))
+    add(database, "a", local)
+    with database.read() as db:
+        kept = db.scalars(select(Segment.created_at)).one()
+    assert kept == local
+    assert kept.tzinfo is UTC
+
+
+def test_a_moment_without_zone_is_refused(database: Database) -> None:
+    with pytest.raises(Exception, match="a moment needs its zone"):
+        add(database, "a", datetime(2014, 3, 7, 9, 0))  # noqa: DTZ001
+
+
+def test_an_error_undoes_the_whole_transaction(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.write() as db:
+        db.add(Segment(name="a", rule="", created_at=datetime.now(UTC)))
+        db.flush()
+        _ = 1 / 0
+    with database.read() as db:
+        assert db.scalars(select(Segment)).all() == []
+
+
+def test_writers_wait_for_each_other_and_none_fails(database: Database) -> None:
+    threads = [
+        threading.Thread(target=add, args=(database, f"s{n}", datetime.now(UTC))) for n in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as db:
+        assert len(db.scalars(select(Segment)).all()) == 12
+
+
+def test_an_unreachable_database_is_named_as_such() -> None:
+    gone = open_database("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnavailable), gone.read() as db:
+        db.execute(text("SELECT 1"))
