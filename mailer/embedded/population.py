@@ -26,6 +26,11 @@ HEADINGS = (
     "Sprog",
 )
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 _H, _S, _SD, _M, _N = "Hovedstaden", "Sjælland", "Syddanmark", "Midtjylland", "Nordjylland"
 _MUNICIPALITIES: dict[str, str] = {
     _H: (
@@ -166,103 +171,22 @@ _UNIONS = (
     ("Yngre Læger", "yl", "Akademikerne"),
     ("IDA", "ida", "Akademikerne"),
 )
-_WORKPLACES = (
-    "Skole",
-    "Børnehave",
-    "Plejecenter",
-    "Hjemmepleje",
-    "Jobcenter",
-    "Bibliotek",
-    "Rådhus",
-    "Ungdomsskole",
-    "Sundhedscenter",
-    "Vuggestue",
+_WORKPLACES = _words(
+    "Skole Børnehave Plejecenter Hjemmepleje Jobcenter Bibliotek Rådhus Ungdomsskole "
+    "Sundhedscenter Vuggestue"
 )
 _PLACE_ENDINGS = ("by", "bro", "gård", "holt", "lund", "strup")
-_PLACES = (
-    "Sønder",
-    "Nørre",
-    "Vester",
-    "Øster",
-    "Skov",
-    "Bakke",
-    "Å",
-    "Kirke",
-    "Mølle",
-    "Eng",
-    "Birke",
-    "Lilje",
-    "Sø",
-    "Strand",
-    "Skød",
-)
-_FIRST_NAMES = (
-    "Anne",
-    "Åse",
-    "Kirsten",
-    "Mette",
-    "Hanne",
-    "Søren",
-    "Jørgen",
-    "Lærke",
-    "Bjørn",
-    "Øjvind",
-    "Peter",
-    "Lars",
-    "Jens",
-    "Maria",
-    "Susanne",
-    "Aage",
-    "Kåre",
-    "Signe",
-    "Ida",
-    "Mikkel",
-    "Fatima",
-    "Mehmet",
-    "Sofie",
-    "Frederik",
-    "Birgit",
-    "Thomas",
-    "Inger",
-    "Niels",
-    "Camilla",
-    "Rasmus",
-    "Ellen",
-    "Asger",
-    "Dorthe",
-    "Jesper",
-    "Gitte",
-    "Malthe",
+_PLACES = _words("Sønder Nørre Vester Øster Skov Bakke Å Kirke Mølle Eng Birke Lilje Sø Strand Skød")
+_FIRST_NAMES = _words(
+    "Anne Åse Kirsten Mette Hanne Søren Jørgen Lærke Bjørn Øjvind Peter Lars Jens Maria "
+    "Susanne Aage Kåre Signe Ida Mikkel Fatima Mehmet Sofie Frederik Birgit Thomas Inger "
+    "Niels Camilla Rasmus Ellen Asger Dorthe Jesper Gitte Malthe"
 )
 _MIDDLE_NAMES = ("Bjørnsdóttir", "Lund", "Holm", "Skov", "Dahl", "Ravn", "Vestergård", "Bech")
-_LAST_NAMES = (
-    "Jensen",
-    "Nielsen",
-    "Hansen",
-    "Pedersen",
-    "Andersen",
-    "Christensen",
-    "Larsen",
-    "Sørensen",
-    "Rasmussen",
-    "Jørgensen",
-    "Petersen",
-    "Madsen",
-    "Kristensen",
-    "Olsen",
-    "Thomsen",
-    "Møller",
-    "Poulsen",
-    "Østergaard",
-    "Aagaard",
-    "Krøyer",
-    "Bæk",
-    "Nørgaard",
-    "Yılmaz",
-    "Ahmed",
-    "Schrøder",
-    "Bang",
-    "Dall",
+_LAST_NAMES = _words(
+    "Jensen Nielsen Hansen Pedersen Andersen Christensen Larsen Sørensen Rasmussen Jørgensen "
+    "Petersen Madsen Kristensen Olsen Thomsen Møller Poulsen Østergaard Aagaard Krøyer Bæk "
+    "Nørgaard Yılmaz Ahmed Schrøder Bang Dall"
 )
 _STAFF_ROLES = (
     ("Tillidsrepræsentant", 44),

@@ -119,6 +119,11 @@ def percent(part: int | None, whole: int | None) -> str:
     return f"{(200 * part + whole) // (2 * whole)}{_NBSP}%"
 
 
+def day(value: date | datetime) -> str:
+    """``24. marts 2014``."""
+    return f"{short_day(value)} {value.year}"
+
+
 def short_day(value: date | datetime) -> str:
     """``24. marts``."""
     return f"{value.day}.{_NBSP}{_MONTHS[value.month - 1]}"

@@ -22,6 +22,7 @@ _MOST_BARS = 12
 _MOST_LINK_BARS = 8
 _MOST_ROWS = 200
 _FEWEST_COLUMNS = 12
+_STEPS_OF_DELIVERY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Section:
     text: str
     legend: Sequence[Legend]
     chart: str
-    table: Table
+    table: Table | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,31 +92,37 @@ def key_figures(report: CampaignReport) -> list[Figure]:
         Figure("Modtaget", number(sent), f"{percent(sent, audience)} af brevene"),
     ]
     done = report.engagement
-    measured = [("Åbnet", done.opens, "åbninger"), ("Klikket", done.clicks, "klik")]
+    measured = [("Åbnet", "Åbninger", done.opens), ("Klikket", "Klik", done.clicks)]
     if _carries(report, DOWNLOAD):
-        measured.append(("Materialet hentet", done.downloads, "hentninger"))
+        measured.append(("Materialet hentet", "Hentninger", done.downloads))
     if _carries(report, REGISTRATION):
-        measured.append(("Tilmelding åbnet", done.registration_clicks, "klik"))
+        measured.append(("Tilmelding åbnet", "Klik på tilmelding", done.registration_clicks))
     if report.about.tracking == "none":
         return figures
-    for label, engagement, noun in measured:
+    for by_many, so_often, engagement in measured:
         if engagement.recipients is None:
-            figures.append(Figure(label, number(engagement.total), f"{noun} i alt"))
+            figures.append(Figure(so_often, number(engagement.total), "talt i alt"))
         else:
             share = f"{percent(engagement.recipients, sent)} af de modtagne"
-            figures.append(Figure(label, number(engagement.recipients), share))
+            figures.append(Figure(by_many, number(engagement.recipients), share))
     return figures
 
 
-def funnel(report: CampaignReport) -> str:
-    """The way from letter to registration, as a chart; every bar a share of the audience."""
-    steps = _steps(report)
+def funnel(report: CampaignReport) -> Section:
+    """The way from letter to registration; every bar is a share of the audience."""
     audience = report.delivery["audience"]
     bars = [
         Bar(step.label, step.words, [(step.count / audience if audience else 0, step.colour)])
-        for step in steps
+        for step in _steps(report)
     ]
-    return bar_chart("tragt", "Fra brev til tilmelding", _told(bars), bars)
+    title = "Fra brev til tilmelding" if _carries(report, REGISTRATION) else "Fra brev til klik"
+    if len(bars) > _STEPS_OF_DELIVERY:
+        text = "Søjlerne måles mod alle modtagere; fra Åbnet og ned er procenten af de modtagne breve."
+    else:
+        title = "Fra afsender til mailserver"
+        text = "Videre kan vejen ikke følges her: det tælles ikke, hos hvor mange noget skete."
+    chart = bar_chart("tragt-graf", title, _told(bars), bars)
+    return Section("tragt", title, text, [], chart, None)
 
 
 def _steps(report: CampaignReport) -> list[_Step]:

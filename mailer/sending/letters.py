@@ -153,6 +153,8 @@ class Addressee:
     tracking: str | None
     source: str | None
     """The first of the parties whose lists the row came from."""
+    is_somebody: bool = True
+    """False for the reader of the copy to pass on: no link in it acts for a person."""
     suppressed: bool = False
     attempts: int = 0
     first_deferred_at: datetime | None = None
@@ -333,7 +335,7 @@ def pass_on_letter(
     if campaign is None or reader is None:
         return None
     letter = open_letter(db, campaign)
-    to = Addressee(NOBODY, "", reader, None, None)
+    to = Addressee(NOBODY, "", reader, None, None, is_somebody=False)
     tracked_as = None if letter.tracking is TrackingMode.NONE else NOBODY
     return letter.letter.render(_letter_values(tools, letter, to, tracked_as), pixel=None)
 
@@ -394,8 +396,8 @@ def _letter_values(
         recipient=to.values,
         campaign=CampaignValues(letter.campaign_name, source.signatories(language)),
         links=LinkValues(
-            unsubscribe=addresses.unsubscribe(*names) if to.position else None,
-            browser=addresses.view(*names) if to.position else None,
+            unsubscribe=addresses.unsubscribe(*names) if to.is_somebody else None,
+            browser=addresses.view(*names) if to.is_somebody else None,
             pass_on=addresses.pass_on(letter.campaign_id, variant_of(to.values)),
             literal=tuple(_link(tools, letter, url, tracked_as) for url in letter.literals),
             **{name: _link(tools, letter, name, tracked_as) for name in PAGES},
@@ -412,7 +414,7 @@ def _event_values(
         return _link(tools, letter, f"events.{name}/{slug}", tracked_as)
 
     def remind(slug: str) -> str:
-        if to.position == NOBODY:
+        if not to.is_somebody:
             return tools.addresses.page(f"/events/{slug}")
         return tools.addresses.remind(letter.campaign_id, to.position, slug)
 

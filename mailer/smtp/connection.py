@@ -5,6 +5,7 @@ before the final dot is the one that must be written down.
 """
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -123,6 +124,8 @@ class Connection:
             raise
         assert smtp.sock is not None
         smtp.sock.settimeout(_COMMAND_TIMEOUT_SECONDS)
+        # The final dot is a write of its own: without this it would wait for the relay's delayed ACK.
+        smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return smtp
 
     def _protect(self, smtp: smtplib.SMTP, context: ssl.SSLContext) -> None:
