@@ -50,6 +50,8 @@ def _postgres_template(postgres_server: str) -> str:
     """A migrated database, copied for each test."""
     admin = open_database(postgres_server)
     with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))  # no test pulls the plug
+        connection.execute(text("SELECT pg_reload_conf()"))
         connection.execute(text("CREATE DATABASE mailer_template"))
     template = _database_url(postgres_server, "mailer_template")
     database = open_database(template)

@@ -89,9 +89,7 @@ def parse_clock(spec: str) -> tuple[datetime, float]:
 def set_rehearsal(state_dir: Path, showed: datetime, *, speed: float = 1.0) -> None:
     """Set the shared rehearsal clock; every process of the state folder follows at its next look."""
     state_dir.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(
-        {"showed": showed.isoformat(), "started": real_now().isoformat(), "speed": speed}
-    )
+    text = json.dumps({"showed": showed.isoformat(), "started": real_now().isoformat(), "speed": speed})
     temporary = state_dir / f"{CLOCK_FILE}.{os.getpid()}"
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(state_dir / CLOCK_FILE)
@@ -108,9 +106,7 @@ def _read(state_dir: Path) -> Rehearsal | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise BadClock(
-            f"{state_dir / CLOCK_FILE} is damaged; remove it to start it anew"
-        ) from error
+        raise BadClock(f"{state_dir / CLOCK_FILE} is damaged; remove it to start it anew") from error
 
 
 def later(moment: datetime, *, seconds: float) -> datetime:

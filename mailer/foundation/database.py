@@ -154,6 +154,7 @@ def open_database(url: str) -> Database:
         engine = create_engine(
             parsed,
             json_serializer=_write_json,
+            hide_parameters=True,  # they hold personal data, and errors are logged
             connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000},
         )
         event.listen(engine, "connect", _prepare_sqlite)
@@ -162,6 +163,7 @@ def open_database(url: str) -> Database:
         engine = create_engine(
             parsed,
             json_serializer=_write_json,
+            hide_parameters=True,  # they hold personal data, and errors are logged
             pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "options": "-c timezone=utc"},
         )
@@ -182,9 +184,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we begin ourselves: see _begin_sqlite
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute(
-        "PRAGMA synchronous=FULL"
-    )  # a claim must be durable before the first byte leaves
+    cursor.execute("PRAGMA synchronous=FULL")  # a claim must be durable before the first byte leaves
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA temp_store=FILE")

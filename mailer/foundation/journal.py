@@ -57,7 +57,6 @@ class Journal:
         os.close(self._descriptor)
 
 
-
 @contextmanager
 def take_over(path: Path) -> Iterator[Journal]:
     """Hold the journal of a process that is gone.

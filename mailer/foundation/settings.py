@@ -249,8 +249,7 @@ class Settings(BaseSettings):
         """All settings by name, secrets masked, for people to read."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {
-            name: "********" if name in SECRETS and value else value
-            for name, value in values.items()
+            name: "********" if name in SECRETS and value else value for name, value in values.items()
         }
 
 

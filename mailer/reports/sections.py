@@ -103,7 +103,7 @@ def key_figures(report: CampaignReport) -> list[Figure]:
         if engagement.recipients is None:
             figures.append(Figure(so_often, number(engagement.total), "talt i alt"))
         else:
-            share = f"{percent(engagement.recipients, sent)} af de modtagne"
+            share = f"{percent(engagement.recipients, sent)} af de modtagne" if sent else ""
             figures.append(Figure(by_many, number(engagement.recipients), share))
     return figures
 
@@ -183,11 +183,13 @@ def notes(report: CampaignReport) -> list[Note]:
     return told
 
 
-def states(report: CampaignReport) -> Section:
-    """Where the letters are: one bar for all of them, and what each state means."""
+def states(report: CampaignReport) -> Section | None:
+    """Where the letters are, and what each state means; None before there are any."""
     audience = report.delivery["audience"]
     counted = [(state, report.delivery[state]) for state in danish.STATES]
     present = [(state, count) for state, count in counted if count]
+    if not present:
+        return None
     absent = ", ".join(danish.STATES[state][0].lower() for state, count in counted if not count)
     told = "; ".join(f"{danish.STATES[state][0]}: {number(count)}" for state, count in present)
     return Section(
@@ -198,8 +200,8 @@ def states(report: CampaignReport) -> Section:
         stacked_bar(
             "tilstand-graf",
             "Brevene fordelt på tilstand",
-            f"{told or 'Ingen breve endnu'}.",
-            [(count / audience, f"s-{state}") for state, count in present if audience],
+            f"{told}.",
+            [(count / audience, f"s-{state}") for state, count in present],
         ),
         Table(
             "Brevene fordelt på tilstand",
@@ -282,25 +284,46 @@ def events(report: CampaignReport) -> Section | None:
     """Interest in the events the letter invites to; None where it invites to none."""
     if not report.events:
         return None
-    people = any(event.registration_recipients is not None for event in report.events)
-    most = max(_interest(event) for event in report.events) or 1
+    measure, said = _interest(report)
+    counted = [(event, getattr(event, measure) or 0) for event in report.events]
+    most = max(count for _, count in counted) or 1
     bars = [
-        Bar(_event_label(event), number(_interest(event)), [(_interest(event) / most, "c-register")])
-        for event in report.events
+        Bar(_event_label(event), number(count), [(count / most, "c-register")])
+        for event, count in counted
     ]
+    columns = {
+        "clicks": "Klik i alt",
+        measure: said,
+        "reminder_requests": "Vil mindes om det",
+        "reminded": "Påmindelser",
+    }
+    if report.about.tracking == "none":
+        del columns["clicks"]
     return Section(
         "moeder",
         "Møderne",
-        "Hvor mange der har åbnet tilmeldingen til hvert møde, og hvor mange der bliver mindet om det.",
-        [Legend("c-register", "Åbnet tilmeldingen" if people else "Klik på tilmelding")],
-        bar_chart("moeder-graf", "Interesse for møderne", _told(bars), bars),
+        "Interessen for hvert møde, og hvor mange der vil mindes om det.",
+        [Legend("c-register", said)],
+        bar_chart("moeder-graf", f"Møderne: {said.lower()}", _told(bars), bars),
         Table(
             "Møderne",
-            ["Møde", "Klik i alt", "Tilmelding åbnet", "Vil mindes om det", "Påmindelser"],
-            [_event_row(event) for event in report.events],
+            ["Møde", *columns.values()],
+            [
+                [danish.clean(event.title), *[number(getattr(event, name)) for name in columns]]
+                for event in report.events
+            ],
             _reminders_sent(report.events),
         ),
     )
+
+
+def _interest(report: CampaignReport) -> tuple[str, str]:
+    """What the interest in events is measured by, and what that is called."""
+    if report.about.tracking == "none":
+        return "reminder_requests", "Vil mindes om det"
+    if any(event.registration_recipients is not None for event in report.events):
+        return "registration_recipients", "Tilmelding åbnet"
+    return "registration_clicks", "Klik på tilmelding"
 
 
 def _event_label(event: EventFigures) -> str:
@@ -310,22 +333,6 @@ def _event_label(event: EventFigures) -> str:
 
 def _told(bars: Sequence[Bar]) -> str:
     return "; ".join(f"{bar.label}: {bar.words}" for bar in bars) + "."
-
-
-def _interest(event: EventFigures) -> int:
-    if event.registration_recipients is None:
-        return event.registration_clicks
-    return event.registration_recipients
-
-
-def _event_row(event: EventFigures) -> list[str]:
-    return [
-        danish.clean(event.title),
-        number(event.clicks),
-        number(_interest(event)),
-        number(event.reminder_requests),
-        number(event.reminded),
-    ]
 
 
 def _reminders_sent(events: Sequence[EventFigures]) -> str:
@@ -492,7 +499,7 @@ def _carries(report: CampaignReport, kind: str) -> bool:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{number(part)} · {percent(part, whole)}"
+    return f"{number(part)} · {percent(part, whole)}" if whole else number(part)
 
 
 def _part(part: int | None, whole: int) -> float:

@@ -37,3 +37,19 @@ def test_unsuppressing_says_whether_there_was_anything_to_undo(db: Session) -> N
     assert unsuppress(db, HASH)
     assert not unsuppress(db, HASH)
     assert find_suppression(db, HASH) is None
+
+
+def test_the_persons_own_no_replaces_a_bounce_and_nothing_replaces_it(db: Session) -> None:
+    said = [
+        suppress(db, "h", SuppressionReason.BOUNCED, now=NOW),
+        suppress(db, "h", SuppressionReason.UNSUBSCRIBED, now=NOW),
+        suppress(db, "h", SuppressionReason.BOUNCED, now=NOW),
+        suppress(db, "h", SuppressionReason.COMPLAINED, now=NOW),
+    ]
+    db.expire_all()
+
+    kept = find_suppression(db, "h")
+
+    assert said == [True, True, False, False]
+    assert kept is not None
+    assert kept.reason == SuppressionReason.UNSUBSCRIBED
