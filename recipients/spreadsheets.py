@@ -70,8 +70,7 @@ def _below(sheet: CalamineSheet, line: int) -> Iterator[Row]:
 
 
 def _sheet_rows(sheet: CalamineSheet) -> Iterator[Row]:
-    first = sheet.start[0] + 1 if sheet.start else 1
-    for line, cells in enumerate(sheet.iter_rows(), start=first):
+    for line, cells in enumerate(sheet.iter_rows(), start=1):
         yield Row(line, [_text(cell) for cell in cells])
 
 

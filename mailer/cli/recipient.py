@@ -57,7 +57,7 @@ class _Encoding(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            b"".decode(str(value))
+            "x".encode(str(value))
         except LookupError:
             self.fail(f"no encoding {value!r}; such as utf-8, cp1252, utf-16", param, ctx)
         return str(value)
@@ -242,7 +242,7 @@ def describe_recipients(db: Session, ids: Select[int]) -> list[dict[str, Any]]:
         sources.setdefault(each.recipient_id, []).append(each.source)
     return [
         _describe(recipient, reason, sources.get(recipient.id, []))
-        for recipient, reason in found.tuples()
+        for recipient, reason in found
     ]
 
 

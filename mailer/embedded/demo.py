@@ -35,7 +35,7 @@ CAMPAIGN = "startpakken-2014"
 BEGINS = "2014-03-07T09:00+01:00"
 _OURS = "THIS-IS-A-DEMO.txt"
 _KEEP = 2_000
-_ACTING = 500
+_ACTING = 400
 _SCANNED = 3
 _SEED = 2014
 _POLL_SECONDS = 0.7
@@ -268,7 +268,7 @@ def _let_them_act(stage: _Stage) -> None:
     began = time.monotonic()
     url = stage.settings.public_url
     sink = stage.folder / "sink"
-    kept = [each for each in read_record(sink) if each.file]
+    kept = sorted((each for each in read_record(sink) if each.file), key=lambda each: each.recipient)
     letters = [open_letter(sink / each.file, each.recipient, url) for each in kept[: _ACTING + _SCANNED]]
     targets = scan(letters[:_SCANNED], url)
     deeds = act_all(letters[_SCANNED:], targets, url, seed=_SEED)

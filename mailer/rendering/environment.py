@@ -9,7 +9,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mailer.rendering.errors import RecipientValueError
 from mailer.rendering.source import DEFAULT_LANGUAGE
-from mailer.rendering.values import Attributes
+from mailer.rendering.values import PLAIN_VALUES, Attributes
 
 _DAYS = {
     "da": ("mandag", "tirsdag", "onsdag", "torsdag", "fredag", "lørdag", "søndag"),
@@ -39,11 +39,21 @@ class Missing(StrictUndefined):
     __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error
 
 
+class LetterEnvironment(ImmutableSandboxedEnvironment):
+    """The sandbox, which need not look twice at values that are ours and plain."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A field of a value; what is not ours, or is no field, goes the sandbox's long way."""
+        if type(obj) in PLAIN_VALUES and attribute in type(obj).__slots__:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+
 def make_environment(
     files: Mapping[str, str], language: str, *, autoescape: bool
-) -> ImmutableSandboxedEnvironment:
+) -> LetterEnvironment:
     """An environment over a letter's files, with dates and times in its language."""
-    environment = ImmutableSandboxedEnvironment(
+    environment = LetterEnvironment(
         loader=DictLoader(files),
         undefined=Missing,
         autoescape=autoescape,

@@ -10,7 +10,6 @@ from email.utils import format_datetime
 from mailer.rendering import headers
 from mailer.rendering.letter import RenderedLetter
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -90,7 +89,11 @@ def _part(boundary: str, subtype: str, text: str) -> list[bytes]:
 
 def quoted_printable(text: str) -> bytes:
     """Text in quoted-printable (RFC 2045 §6.7), its lines ending in CRLF, the last one too."""
-    whole = _LINE_END.sub("\n", _LONE_SURROGATE.sub("\ufffd", text))
-    encoded = binascii.b2a_qp(whole.encode(), istext=True)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        whole = lines.encode()
+    except UnicodeEncodeError:
+        whole = _LONE_SURROGATE.sub("\ufffd", lines).encode()
+    encoded = binascii.b2a_qp(whole, istext=True)
     encoded = encoded.replace(b"\r", b"=0D").replace(b"\n", b"\r\n").replace(b"\0", b"=00")
     return encoded if encoded.endswith(b"\r\n") else encoded + b"\r\n"

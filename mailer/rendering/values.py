@@ -91,3 +91,7 @@ class LetterValues:
         if self.event is not None:
             names["event"] = self.event
         return names
+
+
+PLAIN_VALUES = frozenset({RecipientValues, CampaignValues, LinkValues, EventValues, Signatory})
+"""Slotted values without methods: every slot of them may be read by a template."""

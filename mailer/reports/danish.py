@@ -75,7 +75,12 @@ TRACKING = {
     "personal": "Åbninger og klik er knyttet til brevet. Rapporten viser kun samlede tal.",
 }
 _UNITS = {"day": "dag", "days": "dage", "hour": "time", "hours": "timer"}
-_LINKS = {"pack": "Startpakken", "principles": "De syv principper", "events": "Alle møder"}
+_LINKS = {
+    "pack": "Startpakken som PDF",
+    "pack_page": "Startpakken",
+    "principles": "De syv principper",
+    "events_page": "Alle møder",
+}
 _EVENT_LINKS = {
     "registration": "Tilmelding",
     "programme": "Program",
@@ -85,11 +90,7 @@ _EVENT_LINKS = {
 _PAGES = {
     "startpakke": "Startpakken",
     "startpakke.pdf": "Startpakken som PDF",
-    "pack": "Startpakken",
-    "pack.pdf": "Startpakken som PDF",
     "principper": "De syv principper",
-    "principles": "De syv principper",
-    "events": "Alle møder",
 }
 
 
@@ -198,7 +199,7 @@ def page_name(page: str | None) -> str:
     """What a public page is called."""
     if not page:
         return "Andre sider"
-    return _PAGES.get(page.strip("/"), clean(page))
+    return _PAGES.get(page, clean(page))
 
 
 def headline(report: CampaignReport) -> str:

@@ -41,7 +41,7 @@ def test_numbers_and_days_are_danish() -> None:
 
 
 def test_a_link_is_called_what_it_leads_to() -> None:
-    assert danish.link_name("pack", []) == "Startpakken"
+    assert danish.link_name("pack", []) == "Startpakken som PDF"
     assert danish.link_name("events.registration/odense", []) == "Tilmelding: odense"
     assert danish.link_name("https://maal.example/a", []) == "https://maal.example/a"
 

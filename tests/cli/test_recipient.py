@@ -1,0 +1,152 @@
+from pathlib import Path
+
+import pytest
+
+from mailer.foundation.settings import Settings
+from tests.cli.calling import Caller
+
+LISTE = (
+    "E-mail;Navn;Stilling;Kommune;Region;Nr\n"
+    "borgmester@sorø.example;Åse Holm;Borgmester;Sorø;Region Sjælland;1\n"
+    "tr@aarhus.example;Bo;TR;Aarhus;Midtjylland;2\n"
+)
+
+
+@pytest.fixture
+def mailer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Caller:
+    caller = Caller(settings, monkeypatch, capsys)
+    caller.set("CLOCK", "2014-03-07T09:00+01:00")
+    return caller
+
+
+@pytest.fixture
+def liste(tmp_path: Path) -> str:
+    path = tmp_path / "liste.csv"
+    path.write_bytes(LISTE.encode("cp1252"))
+    return str(path)
+
+
+def test_import_counts_every_row(mailer: Caller, liste: str) -> None:
+    answer = mailer("recipient", "import", liste, "--source", "KL", "--json")
+
+    assert answer.code == 0
+    assert answer.data.pop("seconds") >= 0
+    assert answer.data | {"seconds": 0} == {
+        "schema_version": 1,
+        "rows": 2,
+        "imported": 2,
+        "updated": 0,
+        "unchanged": 0,
+        "duplicates": 0,
+        "rejected": 0,
+        "rejects_file": None,
+        "seconds": 0,
+        "dry_run": False,
+    }
+
+
+def test_refused_rows_end_with_3_and_are_named_without_their_content(
+    mailer: Caller, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "liste.csv"
+    path.write_text(f"{LISTE}hemmelig@skole.test;Ib;;;;3\n")
+
+    answer = mailer("recipient", "import", str(path), "--json")
+
+    assert answer.code == 3
+    assert (answer.data["rejected"], answer.data["imported"]) == (1, 2)
+    rejects = Path(answer.data["rejects_file"])
+    assert rejects.parent == settings.state_dir / "rejects"
+    assert "hemmelig@skole.test" in rejects.read_text()
+    assert "liste.csv, line 4: " in answer.stderr
+    assert "hemmelig" not in answer.stderr
+
+
+def test_duplicates_alone_are_no_reason_to_complain(mailer: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "liste.csv"
+    path.write_text("E-mail\na@x.example\nA@x.example\n")
+
+    assert mailer("recipient", "import", str(path)).code == 0
+
+
+def test_import_of_what_is_no_list_says_why(mailer: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "liste.csv"
+    path.write_text("Navn;Mobil\nÅse;1\n")
+
+    missing = mailer("recipient", "import", str(tmp_path / "mangler.csv"))
+    assert (missing.code, missing.stderr.count("\n")) == (4, 1)
+    unusable = mailer("recipient", "import", str(path))
+    assert unusable.code == 1
+    assert "the headings are: Navn, Mobil" in unusable.stderr
+    assert mailer("recipient", "import", str(path), "--map", "email=Mobil").code == 3
+    assert mailer("recipient", "import", str(path), "--map", "mail=Mobil").code == 2
+    assert mailer("recipient", "import", str(path), "--encoding", "volapyk").code == 2
+    assert mailer("recipient", "import").code == 2
+
+
+def test_show_tells_the_fields_and_the_suppression(mailer: Caller, liste: str) -> None:
+    mailer("recipient", "import", liste, "--source", "KL")
+
+    shown = mailer("recipient", "show", "Borgmester@SORØ.example", "--json").data
+
+    assert shown["email"] == "borgmester@sorø.example"
+    assert (shown["role"], shown["sector"], shown["region"]) == ("borgmester", "kommune", "Sjælland")
+    assert (shown["organisation"], shown["source"]) == ("Sorø Kommune", ["KL"])
+    assert (shown["attributes"], shown["suppressed"]) == ({"Nr": "1"}, False)
+    assert "Åse Holm" in mailer("recipient", "show", "borgmester@sorø.example").stdout
+    unknown = mailer("recipient", "show", "ingen@x.example")
+    assert (unknown.code, unknown.stderr) == (4, "error: no recipient has that address\n")
+
+
+def test_suppress_and_unsuppress(mailer: Caller, liste: str) -> None:
+    mailer("recipient", "import", liste)
+
+    assert mailer("recipient", "suppress", "TR@aarhus.example", "--reason", "ringede").code == 0
+    shown = mailer("recipient", "show", "tr@aarhus.example", "--json").data
+    assert shown["suppressed"] == "manual"
+    again = mailer("recipient", "suppress", "tr@aarhus.example", "--reason", "bounced", "--json")
+    assert again.data == {"schema_version": 1, "suppressed": "manual", "changed": False}
+    assert mailer("recipient", "unsuppress", "tr@aarhus.example").code == 0
+    assert mailer("recipient", "show", "tr@aarhus.example", "--json").data["suppressed"] is False
+
+    unknown = mailer("recipient", "suppress", "ny@x.example", "--reason", "Objected", "--json")
+    assert unknown.data == {"schema_version": 1, "suppressed": "objected", "changed": True}
+    assert mailer("recipient", "suppress", "ikke-en-adresse", "--reason", "x").code == 2
+    assert mailer("recipient", "suppress", "a@x.example").code == 2
+
+
+def test_list_takes_a_rule_or_a_segment(mailer: Caller, liste: str) -> None:
+    mailer("recipient", "import", liste)
+    rule = "role in (minister, borgmester) and region = Sjælland"
+    assert mailer("segment", "create", "øst", "--where", rule).code == 0
+
+    by_segment = mailer("recipient", "list", "--segment", "øst", "--json").data
+    by_rule = mailer("recipient", "list", "--where", "role = TR", "--json").data
+    first = mailer("recipient", "list", "--limit", "1")
+
+    assert [each["email"] for each in by_segment["recipients"]] == ["borgmester@sorø.example"]
+    assert [each["email"] for each in by_rule["recipients"]] == ["tr@aarhus.example"]
+    assert "1 of 2" in first.stderr
+    assert mailer("recipient", "list", "--where", "rolle = TR").code == 1
+    assert mailer("recipient", "list", "--where", "role = TR", "--segment", "øst").code == 2
+
+
+def test_segments_are_listed_and_counted(mailer: Caller, liste: str) -> None:
+    mailer("recipient", "import", liste)
+    mailer("recipient", "suppress", "tr@aarhus.example", "--reason", "x")
+    mailer("segment", "create", "alle", "--where", "email != nobody@x.example")
+
+    assert mailer("segment", "count", "alle", "--json").data == {
+        "schema_version": 1,
+        "segment": "alle",
+        "rule": "email != nobody@x.example",
+        "recipients": 2,
+        "suppressed": 1,
+    }
+    listed = mailer("segment", "list", "--json").data["segments"]
+    assert [each["segment"] for each in listed] == ["alle"]
+    assert mailer("segment", "count", "nogen").code == 4
+    assert mailer("segment", "create", "alle", "--where", "role = TR").code == 5
+    assert mailer("segment", "create", "x", "--where", "role = konge").code == 1
