@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
@@ -120,20 +120,8 @@ class ScriptedRelay:
                         recipient = rest.split("<")[1].split(">")[0]
                         await say(self.rcpt.get(recipient, "250 2.1.5 ok"))
                     case "DATA":
-                        if recipient in self.cut_before_dot:
-                            self.cut_before_dot.discard(recipient)
+                        if not await self._take_letter(recipient, reader, say):
                             return
-                        await say("354 go ahead")
-                        body = b""
-                        while (part := await reader.readline()) not in {b".\r\n", b""}:
-                            body += part[1:] if part.startswith(b".") else part
-                        if recipient in self.cut_after_dot:
-                            return
-                        await asyncio.sleep(self.delay_dot_seconds)
-                        reply = self.dot.get(recipient, "250 2.0.0 taken")
-                        if reply.startswith("250"):
-                            self.accepted.append((recipient, body))
-                        await say(reply)
                     case "QUIT":
                         await say("221 bye")
                         return
@@ -143,6 +131,29 @@ class ScriptedRelay:
             pass
         finally:
             writer.close()
+
+    async def _take_letter(
+        self,
+        recipient: str,
+        reader: asyncio.StreamReader,
+        say: Callable[[str], Coroutine[Any, Any, None]],
+    ) -> bool:
+        """Take one letter and answer; False to cut the connection instead."""
+        if recipient in self.cut_before_dot:
+            self.cut_before_dot.discard(recipient)
+            return False
+        await say("354 go ahead")
+        body = b""
+        while (part := await reader.readline()) not in {b".\r\n", b""}:
+            body += part[1:] if part.startswith(b".") else part
+        if recipient in self.cut_after_dot:
+            return False
+        await asyncio.sleep(self.delay_dot_seconds)
+        reply = self.dot.get(recipient, "250 2.0.0 taken")
+        if reply.startswith("250"):
+            self.accepted.append((recipient, body))
+        await say(reply)
+        return True
 
     @property
     def recipients(self) -> list[str]:

@@ -182,6 +182,7 @@ def show(ctx: click.Context, email: str, as_json: bool) -> None:
     shown["source"] = ", ".join(shown["source"])
     extra = {f"attributes.{key}": value for key, value in shown.pop("attributes").items()}
     shown["suppressed"] = shown["suppressed"] or "no"
+    shown["shared"] = "yes" if shown["shared"] else "no"
     print_table(["field", "value"], [[key, value] for key, value in {**shown, **extra}.items()])
 
 
@@ -240,10 +241,7 @@ def describe_recipients(db: Session, ids: Select[int]) -> list[dict[str, Any]]:
     on_lists = select(RecipientSource).where(RecipientSource.recipient_id.in_(select(wanted)))
     for each in db.scalars(on_lists.order_by(RecipientSource.source)):
         sources.setdefault(each.recipient_id, []).append(each.source)
-    return [
-        _describe(recipient, reason, sources.get(recipient.id, []))
-        for recipient, reason in found
-    ]
+    return [_describe(recipient, reason, sources.get(recipient.id, [])) for recipient, reason in found]
 
 
 def _describe(found: Recipient, reason: SuppressionReason | None, sources: list[str]) -> dict[str, Any]:

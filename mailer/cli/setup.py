@@ -133,7 +133,10 @@ def _make_state_dir(settings: Settings) -> None:
 @contextlib.contextmanager
 def _opened(settings: Settings) -> Iterator[Database]:
     configure_log(settings.log_format)
-    database = open_database(settings.database)
+    try:
+        database = open_database(settings.database)
+    except OSError as error:
+        raise DatabaseUnavailable(f"{error.filename}: {error.strerror}") from error
     try:
         yield database
     except OperationalError as error:

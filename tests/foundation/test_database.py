@@ -30,10 +30,14 @@ def test_a_moment_without_zone_is_refused(database: Database) -> None:
 
 
 def test_an_error_undoes_the_whole_transaction(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as db:
-        db.add(Segment(name="a", rule="", created_at=datetime.now(UTC)))
-        db.flush()
-        _ = 1 / 0
+    def fail_half_way() -> None:
+        with database.write() as db:
+            db.add(Segment(name="a", rule="", created_at=datetime.now(UTC)))
+            db.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     with database.read() as db:
         assert db.scalars(select(Segment)).all() == []
 

@@ -1,12 +1,10 @@
 """The letters as people see them: narrow and wide, light and dark, for every kind of reader."""
 
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from sqlalchemy import select
 
 from mailer.events.catalogue import import_events
@@ -19,7 +17,6 @@ from recipients.models import Recipient
 from tests.conftest import NOW
 from tests.making import make_campaign, make_recipient
 
-CHROMIUM = shutil.which("chromium")
 LARGEST_BYTES = 102 * 1024
 """Beyond it Gmail hides the rest of a letter."""
 READERS = {
@@ -30,27 +27,13 @@ READERS = {
     "english": {"language": "en", "name": "Ann Lee"},
 }
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None and not os.environ.get("MAILER_TEST_STRICT"), reason="no program chromium"
-    ),
-]
+pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """One database is enough to look at letters."""
-    url: str = request.getfixturevalue(f"{request.param}_url")
-    return url
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One kind of database is enough to look at letters."""
+    return sqlite_url
 
 
 def letters(runtime: Runtime, settings: Settings) -> dict[str, RenderedLetter]:

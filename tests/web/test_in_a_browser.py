@@ -1,17 +1,14 @@
 """The pages in Chromium: wide and narrow, light and dark, by keyboard alone."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.web.conftest import Mailing, serving
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
 WIDTHS = (320, 1000)
 SMALLEST_TARGET = 44
 """CSS pixels that a finger hits (WCAG 2.5.5)."""
@@ -21,16 +18,6 @@ SMALLEST_TARGET = 44
 def database_url(sqlite_url: str) -> str:
     """One kind of database is enough: a browser does not see it."""
     return sqlite_url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists() and os.environ.get("MAILER_TEST_STRICT") != "1":
-        pytest.skip(f"{CHROMIUM} is missing")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def pages_of(mailing: Mailing) -> dict[str, str]:
