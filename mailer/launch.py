@@ -45,8 +45,8 @@ from mailer.sending.letters import (
     write_message,
 )
 from mailer.smtp.relays import Relay
+from recipients.importing import require_no_import_running
 from recipients.models import Recipient, RecipientSource
-from recipients.runs import require_no_import_running
 from recipients.segments import find_segment, select_segment
 
 _log = get_log(__name__)

@@ -144,7 +144,9 @@ class ScriptedRelay:
             return False
         await say("354 go ahead")
         body = b""
-        while (part := await reader.readline()) not in {b".\r\n", b""}:
+        while (part := await reader.readline()) != b".\r\n":
+            if not part.endswith(b"\n"):
+                return False  # the client went away before its final dot: no letter
             body += part[1:] if part.startswith(b".") else part
         if recipient in self.cut_after_dot:
             return False

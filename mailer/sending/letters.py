@@ -215,6 +215,7 @@ def addressees() -> Select[Any]:
 _RECIPIENT_COLUMNS = (
     Recipient.email,
     Recipient.name,
+    Recipient.shared,
     Recipient.role,
     Recipient.sector,
     Recipient.organisation,
@@ -242,9 +243,9 @@ def read_addressee(row: Row[Any], *, suppressed: bool = False) -> Addressee:
 
 
 def recipient_values(row: Row[Any] | Recipient) -> RecipientValues:
-    """What the templates see of a recipient."""
+    """What the templates see of a recipient; an address several people share is nobody's by name."""
     return RecipientValues(
-        name=row.name,
+        name=None if row.shared else row.name,
         role=row.role.value,
         sector=row.sector.value,
         organisation=row.organisation,
