@@ -1,5 +1,6 @@
 """What the service is told from outside: flags, environment, settings file, defaults, in that order."""
 
+import functools
 import hashlib
 import os
 import re
@@ -15,6 +16,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -25,13 +27,23 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 SETTINGS_FILE = "mailer.toml"
 SECRETS = frozenset(
     {"database_url", "redis_url", "smtp_relays", "secret_key", "secret_keys_old", "suppression_key"}
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BARE_ADDRESS = re.compile(r"[^\s<>@,;:\"\\]+@[^\s<>@,;:\"\\]+")
+_WEB_ADDRESS = re.compile(r"[A-Za-z0-9%:/\[\]._~@?#=&+-]+")
+"""What may stand in an attribute and in a header without being escaped there."""
+_SHORTEST_KEY = 16
+_ENCODED = "; in a password / ? # @ and the like are written %2F %3F %23 %40"
 _UNIX_SOCKET_LIMIT = 107  # unix(7), less the closing NUL
+
+_mailbox = functools.lru_cache(maxsize=64)(parseaddr)
+"""Display name and address of a setting; asked for with every letter."""
 
 
 class SettingsError(Exception):
@@ -60,6 +72,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         populate_by_name=True,
+        hide_input_in_errors=True,  # a misspelled setting may be a secret
     )
 
     state_dir: Path = Path("var")
@@ -110,9 +123,52 @@ class Settings(BaseSettings):
     @classmethod
     def _check_public_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+        more = parts.query or parts.fragment or "@" in parts.netloc
+        if parts.scheme not in {"http", "https"} or not parts.hostname or more:
             raise ValueError("must look like https://post.eksempel.example")
+        if not _WEB_ADDRESS.fullmatch(value):
+            raise ValueError("holds a character that no address may have; write å as in xn--…")
         return value.rstrip("/")
+
+    @field_validator("secret_key", "suppression_key", "secret_keys_old")
+    @classmethod
+    def _check_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Whoever guesses a key signs links and knows hashed addresses; an empty one is no secret."""
+        if value is None:
+            return None
+        text = value.get_secret_value()
+        keys = text.split() if info.field_name == "secret_keys_old" else [text.strip()]
+        if any(len(key) < _SHORTEST_KEY for key in keys):
+            raise ValueError(
+                f"a key has at least {_SHORTEST_KEY} characters that nobody can guess, such as"
+                " those  mailer init  makes"
+            )
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                known = make_url(value.get_secret_value()).get_backend_name()
+            except (ArgumentError, ValueError):
+                known = ""
+            if known not in {"postgresql", "postgres", "sqlite"}:
+                raise ValueError(f"must look like postgresql://user:password@host/name{_ENCODED}")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parts = urlsplit(value.get_secret_value())
+                wrong = parts.scheme not in {"redis", "rediss", "unix"} or parts.port == 0
+            except ValueError:
+                wrong = True
+            if wrong or (parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment):
+                raise ValueError(f"must look like redis://:password@host:6379/0{_ENCODED}")
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -126,9 +182,16 @@ class Settings(BaseSettings):
     @field_validator("sender", "bounce_address")
     @classmethod
     def _check_address(cls, value: str | None) -> str | None:
-        if value is not None and ("@" not in parseaddr(value)[1] or _CONTROL.search(value)):
-            raise ValueError("must look like  Navn <adresse@eksempel.example>")
+        if value is not None:
+            _read_address(value)
         return value
+
+    @field_validator("reply_to")
+    @classmethod
+    def _check_reply_to(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        if isinstance(value, dict):
+            return {party: _read_address(text) for party, text in value.items()}
+        return _read_address(value) if value else None
 
     @field_validator("list_id")
     @classmethod
@@ -194,18 +257,18 @@ class Settings(BaseSettings):
                 f'no sender is set: write  sender = "Navn <adresse>"  in {SETTINGS_FILE},'
                 " or set MAILER_SENDER"
             )
-        return parseaddr(self.sender)[1]
+        return _mailbox(self.sender)[1]
 
     @property
     def sender_name(self) -> str:
         """The display name of the sender; may be empty."""
-        return parseaddr(self.sender or "")[0]
+        return _mailbox(self.sender or "")[0]
 
     @property
     def bounces_to(self) -> str:
         """The address that bounce messages, and requests to unsubscribe by mail, go to."""
         if self.bounce_address:
-            return parseaddr(self.bounce_address)[1]
+            return _mailbox(self.bounce_address)[1]
         return f"bounce@{self.sender_address.rpartition('@')[2]}"
 
     @property
@@ -251,6 +314,14 @@ class Settings(BaseSettings):
         return {
             name: "********" if name in SECRETS and value else value for name, value in values.items()
         }
+
+
+def _read_address(text: str) -> str:
+    """The bare address; it ends up in headers and in what is said to relays."""
+    address = parseaddr(text)[1]
+    if _CONTROL.search(text) or not _BARE_ADDRESS.fullmatch(address):
+        raise ValueError("must look like  Navn <adresse@eksempel.example>")
+    return address
 
 
 class _SecretFiles(PydanticBaseSettingsSource):

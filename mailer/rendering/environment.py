@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, time
 from typing import Any, NoReturn
 
-from jinja2 import DictLoader, StrictUndefined
+from jinja2 import FunctionLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mailer.rendering.errors import RecipientValueError
@@ -49,12 +49,13 @@ class LetterEnvironment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-def make_environment(
-    files: Mapping[str, str], language: str, *, autoescape: bool
-) -> LetterEnvironment:
-    """An environment over a letter's files, with dates and times in its language."""
+def make_environment(files: Mapping[str, str], language: str, *, autoescape: bool) -> LetterEnvironment:
+    """An environment over a letter's files, with dates and times in its language.
+
+    A file goes by its path, so that an error's traceback tells which of them it came from.
+    """
     environment = LetterEnvironment(
-        loader=DictLoader(files),
+        loader=FunctionLoader(lambda path: (files[path], path, None) if path in files else None),
         undefined=Missing,
         autoescape=autoescape,
         trim_blocks=True,

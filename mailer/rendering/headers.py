@@ -1,6 +1,7 @@
 """Header fields as they go over the wire (RFC 5322 §2.2, RFC 2047), whatever stands in the values."""
 
 import base64
+import functools
 import re
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -27,17 +28,22 @@ def unstructured(name: str, value: str) -> bytes:
 def mailbox(name: str, display_name: str, address: str) -> bytes:
     """A field with one mailbox such as From or To (RFC 5322 §3.4), with its CRLF."""
     address = clean(address).replace(" ", "")
+    words = _phrase(display_name)
+    return _fold(name, [*words, f"<{address}>"] if words else [address])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _phrase(display_name: str) -> tuple[str, ...]:
+    """A display name as the words that stand before the address."""
     display_name = clean(display_name)
     if not display_name:
-        return _fold(name, [address])
+        return ()
     if not _is_plain(display_name):
-        words = _encoded_words(display_name)
-    elif _ATOM_PHRASE.fullmatch(display_name):
-        words = display_name.split(" ")
-    else:
-        escaped = display_name.replace("\\", "\\\\").replace('"', '\\"')
-        words = f'"{escaped}"'.split(" ")
-    return _fold(name, [*words, f"<{address}>"])
+        return tuple(_encoded_words(display_name))
+    if _ATOM_PHRASE.fullmatch(display_name):
+        return tuple(display_name.split(" "))
+    escaped = display_name.replace("\\", "\\\\").replace('"', '\\"')
+    return tuple(f'"{escaped}"'.split(" "))
 
 
 def structured(name: str, value: str) -> bytes:

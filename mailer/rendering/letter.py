@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 import css_inline
-from jinja2 import Template, TemplateError, TemplateSyntaxError, meta
+from jinja2 import Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta
 
 from mailer.rendering.environment import make_environment
 from mailer.rendering.errors import LetterError, RecipientValueError
@@ -29,26 +29,24 @@ class Letter:
     """A letter's templates, parsed once."""
 
     def __init__(self, source: LetterSource) -> None:
-        """Parse every part in every language.
+        """Parse every part in every language, and what the parts extend or include.
 
         Raises:
-            LetterError: a part is no template; the message names file and line.
+            LetterError: a file is no template; the message names file and line.
         """
         self.source = source
-        languages = {"da", *(path.split("/")[0] for path in source.files if "/" in path)}
         self._parts = {
-            (part, language): self._parse(part, language)
-            for language in sorted(languages)
-            for part in PARTS
+            (part, language): template
+            for language in source.languages
+            for part, template in self._parse(language).items()
         }
 
     def uses(self, name: str) -> bool:
-        """Whether any part asks for a name at the top, such as ``events``."""
+        """Whether the letter, its frame included, asks for a name at the top, such as ``events``."""
         environment = make_environment(self.source.files, "da", autoescape=False)
         return any(
             name in meta.find_undeclared_variables(environment.parse(text))
-            for path, text in self.source.files.items()
-            if path.rpartition("/")[2] in PARTS
+            for text in self.source.files.values()
         )
 
     def render(self, values: LetterValues, *, pixel: str | None) -> RenderedLetter:
@@ -61,22 +59,37 @@ class Letter:
             RecipientValueError: this recipient lacks something the letter uses.
             LetterError: the letter asks for something nobody has; the message names file and line.
         """
-        language = values.recipient.language
-        subject, text, html = (self._render(part, language, values) for part in PARTS)
-        html = _INLINER.inline(html)
+        subject, text, html = self.render_parts(values)
+        html = inline_css(html)
         if pixel is not None:
             html = add_pixel(html, pixel)
         return RenderedLetter(" ".join(subject.split()), text, html)
 
-    def _parse(self, part: str, language: str) -> Template:
-        path = self.source.part(part, language)
+    def render_parts(self, values: LetterValues) -> tuple[str, str, str]:
+        """Subject, text and HTML as the templates write them, the styles not yet inlined.
+
+        Raises:
+            RecipientValueError, LetterError: as ``render``.
+        """
+        language = values.recipient.language
+        subject, text, html = (self._render(part, language, values) for part in PARTS)
+        return subject, text, html
+
+    def _parse(self, language: str) -> dict[str, Template]:
+        """The parts in one language; the environments keep what these extend or include."""
+        files = self.source.files
+        plain = make_environment(files, language, autoescape=False)
+        escaping = make_environment(files, language, autoescape=True)
+
+        def parse(path: str) -> Template:
+            return (escaping if path.endswith(".html") else plain).get_template(path)
+
         try:
-            environment = make_environment(
-                self.source.files, language, autoescape=part.endswith(".html")
-            )
-            return environment.get_template(path)
+            for path in self.source.fragments:
+                parse(path)
+            return {part: parse(self.source.part(part, language)) for part in PARTS}
         except TemplateSyntaxError as error:
-            place = f"{self.source.name}/{error.name or path}:{error.lineno}"
+            place = f"{self.source.name}/{error.name}:{error.lineno}"
             raise LetterError(f"letter {place}: {error.message}") from error
 
     def _render(self, part: str, language: str, values: LetterValues) -> str:
@@ -86,8 +99,25 @@ class Letter:
         except RecipientValueError:
             raise
         except (TemplateError, TypeError, ValueError, LookupError) as error:
-            place = f"{self.source.name}/{template.name}{_line_of(error, template)}"
-            raise LetterError(f"letter {place}: {error}") from error
+            place = self._place_of(error) or template.name
+            reason = f"there is no {error.name}" if isinstance(error, TemplateNotFound) else str(error)
+            raise LetterError(f"letter {self.source.name}/{place}: {reason}") from error
+
+    def _place_of(self, error: BaseException) -> str | None:
+        """The file and line an error came from: Jinja2 rewrites tracebacks to name them."""
+        place = None
+        trace = error.__traceback__
+        while trace is not None:
+            file = trace.tb_frame.f_code.co_filename
+            if file in self.source.files:
+                place = f"{file}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        return place
+
+
+def inline_css(html: str) -> str:
+    """The HTML with its style sheet written into its elements, as mail clients need it."""
+    return _INLINER.inline(html)
 
 
 def add_pixel(html: str, address: str) -> str:
@@ -96,14 +126,3 @@ def add_pixel(html: str, address: str) -> str:
     ends = [match.start() for match in _BODY_END.finditer(html)]
     end = ends[-1] if ends else len(html)
     return html[:end] + pixel + html[end:]
-
-
-def _line_of(error: BaseException, template: Template) -> str:
-    """The template's line an error came from: Jinja2 rewrites tracebacks to name it."""
-    line = ""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename in {template.filename, "<template>", template.name}:
-            line = f":{trace.tb_lineno}"
-        trace = trace.tb_next
-    return line

@@ -34,7 +34,7 @@ def extract_literal_links(source: LetterSource) -> tuple[LetterSource, tuple[str
                 lambda match: f"{match['before']}{match['quote']}{place(match['url'])}{match['quote']}",
                 text,
             )
-        elif path.endswith("body.txt"):
+        elif not path.endswith("subject.txt"):
             files[path] = _IN_TEXT.sub(lambda match: place(match["url"]), text)
         else:
             files[path] = text

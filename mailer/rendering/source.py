@@ -1,5 +1,6 @@
 """A letter as it lies on disk, and as a campaign keeps it: its files, and what its manifest declares."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from mailer.rendering.errors import LetterError, LetterNotFound
 MANIFEST = "letter.toml"
 PARTS = ("subject.txt", "body.txt", "body.html")
 DEFAULT_LANGUAGE = "da"
+FRAME = "frame"
+"""The folder beside the letters that holds what they share: head, styles, header and footer."""
+_SUFFIXES = frozenset({".txt", ".html"})
+_FROM_FRAME = re.compile(rf"""["']({FRAME}/[^"'\n]+)["']""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,10 @@ class Signatory:
 
 @dataclass(frozen=True, slots=True)
 class LetterSource:
-    """One letter: its template files by path (``body.html``, ``en/body.html``) and its manifest."""
+    """One letter: its template files by path, and its manifest.
+
+    The paths are as the templates write them: ``body.html``, ``en/body.html``, ``frame/frame.html``.
+    """
 
     name: str
     files: Mapping[str, str]
@@ -66,6 +74,23 @@ class LetterSource:
         counts: Mapping[str, Sequence[str]] = self.manifest.get("counts", {})
         return next((kind for kind, keys in counts.items() if key in keys), "link")
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages the letter or a part of it has been written in, Danish first."""
+        written = {path.partition("/")[0] for path in self.files if path.partition("/")[2] in PARTS}
+        return (DEFAULT_LANGUAGE, *sorted(written - {FRAME, DEFAULT_LANGUAGE}))
+
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        """The paths of what parts extend or include: files of the frame, and others of the letter."""
+        parts = {self.part(part, language) for part in PARTS for language in self.languages}
+        return tuple(path for path in self.files if path not in parts)
+
+    def texts(self, language: str) -> list[str]:
+        """Every template text a letter in this language may be made of."""
+        parts = [self.part(part, language) for part in PARTS]
+        return [self.files[path] for path in (*parts, *self.fragments)]
+
     def part(self, part: str, language: str) -> str:
         """The path of a part in a language, falling back to Danish."""
         translated = f"{language}/{part}"
@@ -77,29 +102,53 @@ class LetterSource:
 
 
 def load_letter(name: str, folders: Sequence[Path]) -> LetterSource:
-    """Read a letter's folder from the first of the template folders that has it.
+    """Read a letter's folder from the first of the template folders that has it, and its frame.
 
     Raises:
         LetterNotFound: none has it.
         LetterError: a part is missing or cannot be read; the message names the file.
     """
     folder = next((found for base in folders if (found := base / "letters" / name).is_dir()), None)
-    if folder is None or name in {"", ".", ".."} or "/" in name:
+    if folder is None or name in {"", ".", "..", FRAME} or "/" in name:
         known = ", ".join(list_letters(folders)) or "none"
         raise LetterNotFound(f"no letter {name!r}; there are: {known}")
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in {".txt", ".html"}:
-            files[path.relative_to(folder).as_posix()] = _read(path)
+    files = {path.relative_to(folder).as_posix(): _read(path) for path in _find_templates(folder)}
     missing = [part for part in PARTS if part not in files]
     if missing:
         raise LetterError(f"letter {name}: {', '.join(missing)} is missing in {folder}")
+    files |= _read_frame(files, folders)
     return LetterSource(name, files, _read_manifest(folder / MANIFEST))
 
 
 def list_letters(folders: Sequence[Path]) -> list[str]:
     """The names of all letters, sorted."""
-    return sorted({path.parent.name for base in folders for path in base.glob(f"letters/*/{PARTS[0]}")})
+    names = {path.parent.name for base in folders for path in base.glob(f"letters/*/{PARTS[0]}")}
+    return sorted(names - {FRAME})
+
+
+def _read_frame(files: Mapping[str, str], folders: Sequence[Path]) -> dict[str, str]:
+    """The frame's files that a letter's files name, or those named in their turn.
+
+    Each comes from the first of the template folders that has it. A letter may bring its own.
+    """
+    found: dict[str, Path] = {}
+    for base in reversed(folders):
+        letters = base / "letters"
+        found |= {
+            path.relative_to(letters).as_posix(): path for path in _find_templates(letters / FRAME)
+        }
+    frame: dict[str, str] = {}
+    unread = list(files.values())
+    while unread:
+        for path in _FROM_FRAME.findall(unread.pop()):
+            if path in found and path not in files and path not in frame:
+                frame[path] = _read(found[path])
+                unread.append(frame[path])
+    return frame
+
+
+def _find_templates(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _SUFFIXES)
 
 
 def _read(path: Path) -> str:

@@ -19,14 +19,12 @@ from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.sending.claims import renew_lease
 from mailer.sending.letters import (
     Addressee,
-    CampaignLetter,
     addressees,
     read_addressee,
-    render_letter,
-    write_message,
 )
 from mailer.sending.notes import note_dot, note_outcome
 from mailer.sending.tools import SendingTools
+from mailer.sending.writer import LetterWriter
 from mailer.smtp.errors import RelayUnavailable
 from recipients.models import Recipient
 
@@ -54,7 +52,7 @@ class Watch:
     suppressed: frozenset[int] = frozenset()
 
 
-def send_batch(tools: SendingTools, batch: Batch, letter: CampaignLetter) -> BatchResult:
+def send_batch(tools: SendingTools, batch: Batch, writer: LetterWriter) -> BatchResult:
     """Send what a claimed batch holds and finalise it under its fence.
 
     Letters not begun when the campaign is paused, the process is asked to end or no relay can be
@@ -72,7 +70,7 @@ def send_batch(tools: SendingTools, batch: Batch, letter: CampaignLetter) -> Bat
             if watch.stop.is_set() or tools.is_stopping():
                 break
             try:
-                outcome = _send_one(tools, batch, letter, to, watch)
+                outcome = _send_one(tools, batch, writer, to, watch)
             except RelayUnavailable as error:
                 trouble = str(error)
                 break
@@ -96,12 +94,12 @@ def read_batch(db: Session, batch: Batch) -> list[Addressee]:
 
 
 def _send_one(
-    tools: SendingTools, batch: Batch, letter: CampaignLetter, to: Addressee, watch: Watch
+    tools: SendingTools, batch: Batch, writer: LetterWriter, to: Addressee, watch: Watch
 ) -> Outcome:
     if to.suppressed or to.position in watch.suppressed:
         return Outcome(to.position, DeliveryState.SUPPRESSED, reason=SUPPRESSED_SINCE, attempted=False)
     try:
-        message = write_message(tools.letters, letter, to, render_letter(tools.letters, letter, to))
+        message = writer.write(to)
     except (RecipientValueError, LetterError, UnicodeError) as error:
         return Outcome(
             to.position, DeliveryState.FAILED, reason=f"not rendered: {error}"[:300], attempted=False

@@ -1,5 +1,7 @@
 """One campaign's letter and what it takes to write it to one recipient: values, links, header fields."""
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -11,7 +13,7 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, Link
 from mailer.foundation.settings import Settings, TrackingMode
 from mailer.rendering.letter import Letter, RenderedLetter
-from mailer.rendering.message import MessageFields, compose
+from mailer.rendering.message import CommonFields, PersonalFields, compose
 from mailer.rendering.source import DEFAULT_LANGUAGE, LetterSource
 from mailer.rendering.values import (
     Attributes,
@@ -185,7 +187,7 @@ def open_letter(db: Session, campaign: Campaign) -> CampaignLetter:
         tracking=TrackingMode(campaign.tracking),
         auto_submitted=campaign.auto_submitted,
         dated_at=campaign.dated_at,
-        letter=Letter(LetterSource(kept["name"], kept["files"], kept["manifest"])),
+        letter=_parse_letter(json.dumps([kept["name"], kept["files"], kept["manifest"]])),
         events=tuple(FrozenEvent.from_json(event) for event in kept["events"]),
         event_slug=kept["event_slug"],
         links={
@@ -194,6 +196,12 @@ def open_letter(db: Session, campaign: Campaign) -> CampaignLetter:
         },
         literals=tuple(kept["literals"]),
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _parse_letter(frozen: str) -> Letter:
+    """A frozen letter's templates; parsing costs more than rendering, and web pages render often."""
+    return Letter(LetterSource(*json.loads(frozen)))
 
 
 def addressees() -> Select[Any]:
@@ -264,9 +272,16 @@ def render_letter(tools: LetterTools, letter: CampaignLetter, to: Addressee) -> 
         RecipientValueError: this recipient lacks something the letter uses.
         LetterError: the letter asks for something nobody has.
     """
-    tracked_as = _tracked_position(letter.tracking, to)
-    pixel = None if tracked_as is None else tools.addresses.open_pixel(letter.campaign_id, tracked_as)
-    return letter.letter.render(_letter_values(tools, letter, to, tracked_as), pixel=pixel)
+    tracked_as = tracked_position(letter.tracking, to)
+    values = letter_values(tools, letter, to, tracked_as)
+    return letter.letter.render(values, pixel=pixel_address(tools, letter, tracked_as))
+
+
+def pixel_address(tools: LetterTools, letter: CampaignLetter, tracked_as: int | None) -> str | None:
+    """The open pixel's address; None where nothing is tracked."""
+    if tracked_as is None:
+        return None
+    return tools.addresses.open_pixel(letter.campaign_id, tracked_as)
 
 
 def write_message(
@@ -277,27 +292,49 @@ def write_message(
     Raises:
         UnicodeError: the address's domain is no domain name.
     """
-    settings, tokens = tools.settings, tools.tokens
-    names = (letter.campaign_id, to.position)
-    address = ascii_domain(to.email)
-    message_id = f"{tokens.sign_for_address(Purpose.MESSAGE_ID, *names)}@{list_id(settings)}"
-    mailto = _plus(settings.bounces_to, tokens.sign_for_address(Purpose.UNSUBSCRIBE, *names))
-    fields = MessageFields(
+    personal = personal_fields(tools, letter, to)
+    data = compose(rendered, common_fields(tools, letter), personal)
+    return Message(envelope_for(tools, letter, to, personal), data, personal.message_id)
+
+
+def common_fields(tools: LetterTools, letter: CampaignLetter) -> CommonFields:
+    """What stands in the header of every message of the campaign."""
+    settings = tools.settings
+    return CommonFields(
         from_name=settings.sender_name,
         from_address=ascii_domain(settings.sender_address),
-        to_name=to.values.name or "",
-        to_address=address,
-        reply_to=_reply_to(settings, to.source),
         date=letter.dated_at.astimezone(settings.zone),
-        message_id=message_id,
         list_id=list_id(settings),
-        unsubscribe_url=tools.addresses.unsubscribe(*names),
-        unsubscribe_mailto=f"mailto:{mailto}?subject=unsubscribe",
         feedback_id=f"{letter.campaign_id}:letter:{list_id(settings)}",
         auto_submitted=letter.auto_submitted,
     )
-    sender = _plus(settings.bounces_to, tokens.sign_for_address(Purpose.BOUNCE, *names))
-    return Message(Envelope(sender, address), compose(rendered, fields), message_id)
+
+
+def personal_fields(tools: LetterTools, letter: CampaignLetter, to: Addressee) -> PersonalFields:
+    """What stands in the header of one recipient's message alone.
+
+    Raises:
+        UnicodeError: the address's domain is no domain name.
+    """
+    settings, tokens = tools.settings, tools.tokens
+    names = (letter.campaign_id, to.position)
+    mailto = _plus(settings.bounces_to, tokens.sign_for_address(Purpose.UNSUBSCRIBE, *names))
+    return PersonalFields(
+        to_name=to.values.name or "",
+        to_address=ascii_domain(to.email),
+        reply_to=_reply_to(settings, to.source),
+        message_id=message_id_of(tools, *names),
+        unsubscribe_url=tools.addresses.unsubscribe(*names),
+        unsubscribe_mailto=f"mailto:{mailto}?subject=unsubscribe",
+    )
+
+
+def envelope_for(
+    tools: LetterTools, letter: CampaignLetter, to: Addressee, personal: PersonalFields
+) -> Envelope:
+    """The envelope, with a return path that names the delivery."""
+    token = tools.tokens.sign_for_address(Purpose.BOUNCE, letter.campaign_id, to.position)
+    return Envelope(_plus(tools.settings.bounces_to, token), personal.to_address)
 
 
 def message_id_of(tools: LetterTools, campaign_id: int, position: int) -> str:
@@ -308,8 +345,7 @@ def message_id_of(tools: LetterTools, campaign_id: int, position: int) -> str:
 
 def list_id(settings: Settings) -> str:
     """The name of the list (RFC 2919), also the right side of Message-IDs; ASCII."""
-    domain = settings.list_id or settings.sender_address.rpartition("@")[2]
-    return domain if domain.isascii() else domain.encode("idna").decode()
+    return settings.list_id or ascii_domain(settings.sender_address).rpartition("@")[2]
 
 
 def view_letter(
@@ -323,7 +359,7 @@ def view_letter(
     if campaign is None or row is None:
         return None
     letter, to = open_letter(db, campaign), read_addressee(row)
-    values = _letter_values(tools, letter, to, _tracked_position(letter.tracking, to))
+    values = letter_values(tools, letter, to, tracked_position(letter.tracking, to))
     return letter.letter.render(values, pixel=None)
 
 
@@ -338,7 +374,7 @@ def pass_on_letter(
     letter = open_letter(db, campaign)
     to = Addressee(NOBODY, "", reader, None, None, is_somebody=False)
     tracked_as = None if letter.tracking is TrackingMode.NONE else NOBODY
-    return letter.letter.render(_letter_values(tools, letter, to, tracked_as), pixel=None)
+    return letter.letter.render(letter_values(tools, letter, to, tracked_as), pixel=None)
 
 
 def variant_of(values: RecipientValues) -> int:
@@ -375,7 +411,7 @@ def _launched(db: Session, campaign_id: int) -> Campaign | None:
     return campaign
 
 
-def _tracked_position(mode: TrackingMode, to: Addressee) -> int | None:
+def tracked_position(mode: TrackingMode, to: Addressee) -> int | None:
     """Whom tracked links name: the delivery, nobody (0), or None for plain links."""
     if mode is TrackingMode.NONE:
         return None
@@ -385,9 +421,10 @@ def _tracked_position(mode: TrackingMode, to: Addressee) -> int | None:
     return to.position if personal and not objected else NOBODY
 
 
-def _letter_values(
+def letter_values(
     tools: LetterTools, letter: CampaignLetter, to: Addressee, tracked_as: int | None
 ) -> LetterValues:
+    """Everything the templates see for one recipient."""
     events = _event_values(tools, letter, to, tracked_as)
     about = next((event for event in events if event.slug == letter.event_slug), None)
     source = letter.letter.source

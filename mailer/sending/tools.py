@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from mailer.foundation.database import Database
 from mailer.foundation.journal import Journal
 from mailer.sending.dispatch import Dispatcher
 from mailer.sending.letters import LetterTools
+from mailer.sending.writer import LetterWriter
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -30,6 +31,8 @@ class SendingTools:
     boot: str
     is_stopping: Callable[[], bool]
     """Whether the process was asked to end: no further letter is begun."""
+    writers: dict[int, LetterWriter] = field(default_factory=dict)
+    """Letters this process has compiled, by campaign."""
     real: Callable[[], datetime] = real_now
     """Leases and back-off run on real time."""
 

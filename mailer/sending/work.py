@@ -11,11 +11,13 @@ from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
 from mailer.foundation.log import get_log
 from mailer.sending.batch import send_batch
 from mailer.sending.claims import claim_batch
-from mailer.sending.letters import CampaignLetter, open_letter
+from mailer.sending.letters import open_letter
 from mailer.sending.recovery import discard_dead_journals, recover_lost_claims
 from mailer.sending.tools import SendingTools
+from mailer.sending.writer import LetterWriter
 
 _log = get_log(__name__)
+_KEPT_LETTERS = 4
 _WORK_SECONDS = 5.0
 """A task claims batch after batch for so long, so that its own cost vanishes."""
 
@@ -26,7 +28,6 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
     Returns:
         Whether it is worth ringing again: batches are ready and the relays take letters.
     """
-    letter: CampaignLetter | None = None
     until = time.monotonic() + _WORK_SECONDS
     while not tools.is_stopping():
         with tools.database.write() as db:
@@ -38,13 +39,11 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
                 boot=tools.boot,
                 now=tools.real(),
             )
-            if batch is not None and letter is None:
-                letter = open_letter(db, db.get_one(Campaign, campaign_id))
-        if batch is None or letter is None:
+        if batch is None:
             finish_campaigns(tools)
             return False
         try:
-            result = send_batch(tools, batch, letter)
+            result = send_batch(tools, batch, _writer(tools, campaign_id))
         except FenceMoved:
             _log.warning("batch was taken over", batch=batch.id)
             continue
@@ -79,6 +78,19 @@ def finish_campaigns(tools: SendingTools) -> None:
     """Mark campaigns as finished that have nothing left to send."""
     with tools.database.write() as db:
         finish_done(db, now=tools.real())
+
+
+def _writer(tools: SendingTools, campaign_id: int) -> LetterWriter:
+    """The campaign's compiled letter; a process keeps the few it used last."""
+    writer = tools.writers.pop(campaign_id, None)
+    if writer is None:
+        with tools.database.read() as db:
+            letter = open_letter(db, db.get_one(Campaign, campaign_id))
+        writer = LetterWriter(tools.letters, letter)
+    tools.writers[campaign_id] = writer
+    while len(tools.writers) > _KEPT_LETTERS:
+        tools.writers.pop(next(iter(tools.writers)))
+    return writer
 
 
 def _rings(tools: SendingTools, db: Session, *, workers: int) -> dict[int, int]:

@@ -15,35 +15,37 @@ from hypothesis import strategies as st
 
 from mailer.rendering import headers
 from mailer.rendering.letter import RenderedLetter
-from mailer.rendering.message import MessageFields, compose, quoted_printable
+from mailer.rendering.message import CommonFields, PersonalFields, compose, quoted_printable
 
-FIELDS = MessageFields(
+COMMON = CommonFields(
     from_name="Center for Offentlig Innovation",
     from_address="brev@coi.example",
-    to_name="Åse Bjørnsdóttir Sørensen",
-    to_address="aase@kommune.example",
-    reply_to="svar@kl.example",
     date=datetime(2014, 3, 7, 9, 0, tzinfo=ZoneInfo("Europe/Copenhagen")),
-    message_id="abc@coi.example",
     list_id="coi.example",
-    unsubscribe_url="https://post.coi.example/u/" + "t" * 40,
-    unsubscribe_mailto="mailto:bounce+xyz@coi.example?subject=unsubscribe",
     feedback_id="1:letter:coi.example",
     auto_submitted=False,
 )
+PERSONAL = PersonalFields(
+    to_name="Åse Bjørnsdóttir Sørensen",
+    to_address="aase@kommune.example",
+    reply_to="svar@kl.example",
+    message_id="abc@coi.example",
+    unsubscribe_url="https://post.coi.example/u/" + "t" * 40,
+    unsubscribe_mailto="mailto:bounce+xyz@coi.example?subject=unsubscribe",
+)
 PLANNED = [
     "From",
-    "To",
-    "Reply-To",
-    "Subject",
     "Date",
-    "Message-ID",
     "List-Id",
-    "List-Unsubscribe",
     "List-Unsubscribe-Post",
     "Feedback-ID",
     "MIME-Version",
     "Content-Type",
+    "To",
+    "Reply-To",
+    "Subject",
+    "Message-ID",
+    "List-Unsubscribe",
 ]
 HOSTILE = [
     "a\r\nBcc: x@evil.example",
@@ -81,7 +83,7 @@ def unfolded(message: Message, name: str) -> str:
 @settings(max_examples=150, deadline=None)
 @given(name=text_values, subject=text_values)
 def test_no_value_adds_a_header_or_breaks_one(name: str, subject: str) -> None:
-    data = compose(letter(subject), replace(FIELDS, to_name=name))
+    data = compose(letter(subject), COMMON, replace(PERSONAL, to_name=name))
     head = data.split(b"\r\n\r\n")[0].decode("ascii")
     message = message_from_bytes(data)
 
@@ -90,14 +92,14 @@ def test_no_value_adds_a_header_or_breaks_one(name: str, subject: str) -> None:
     assert not re.search(r"[^\r\n\x20-\x7e]", head)
     assert decoded(unfolded(message, "Subject")).split() == headers.clean(subject).split()
     (address,) = getaddresses([unfolded(message, "To")])
-    assert address[1] == FIELDS.to_address
+    assert address[1] == PERSONAL.to_address
     assert decoded(address[0]).split() == headers.clean(name).split()
 
 
 @settings(max_examples=150, deadline=None)
 @given(text=text_values)
 def test_bodies_decode_to_what_was_written(text: str) -> None:
-    data = compose(letter(text=text, html=f"<p>{text}</p>"), FIELDS)
+    data = compose(letter(text=text, html=f"<p>{text}</p>"), COMMON, PERSONAL)
     plain, html = message_from_bytes(data).get_payload()  # type: ignore[misc]
     meant = re.sub(r"\r\n|\r", "\n", re.sub(r"[\ud800-\udfff]", "\ufffd", text))
 
@@ -111,7 +113,9 @@ def test_bodies_decode_to_what_was_written(text: str) -> None:
 
 
 def test_names_and_subjects_in_danish_are_encoded_words_of_at_most_75_characters() -> None:
-    data = compose(letter("Startpakken er klar: vær med til at forny ældreplejen på Ærø"), FIELDS)
+    data = compose(
+        letter("Startpakken er klar: vær med til at forny ældreplejen på Ærø"), COMMON, PERSONAL
+    )
     words = re.findall(rb"=\?[^ ]*\?=", data)
     assert words
     assert max(len(word) for word in words) <= 75
@@ -119,19 +123,19 @@ def test_names_and_subjects_in_danish_are_encoded_words_of_at_most_75_characters
 
 
 def test_the_list_unsubscribe_header_stays_on_one_line() -> None:
-    data = compose(letter(), FIELDS)
+    data = compose(letter(), COMMON, PERSONAL)
     (line,) = [line for line in data.split(b"\r\n") if line.startswith(b"List-Unsubscribe:")]
     assert line.decode() == (
-        f"List-Unsubscribe: <{FIELDS.unsubscribe_url}>, <{FIELDS.unsubscribe_mailto}>"
+        f"List-Unsubscribe: <{PERSONAL.unsubscribe_url}>, <{PERSONAL.unsubscribe_mailto}>"
     )
 
 
 def test_a_copy_is_the_same_bytes() -> None:
-    assert compose(letter(), FIELDS) == compose(letter(), FIELDS)
+    assert compose(letter(), COMMON, PERSONAL) == compose(letter(), COMMON, PERSONAL)
 
 
 def test_a_reminder_says_that_nobody_pressed_a_button() -> None:
-    message = message_from_bytes(compose(letter(), replace(FIELDS, auto_submitted=True)))
+    message = message_from_bytes(compose(letter(), replace(COMMON, auto_submitted=True), PERSONAL))
     assert message["Auto-Submitted"] == "auto-generated"
 
 
