@@ -29,7 +29,9 @@ check: $(VENV)/.development ## Format, lint, types, layers
 	$(BIN)/lint-imports
 
 pack: $(VENV)/.development ## The startpakke as a PDF, from its text
-	$(BIN)/python -c "import typst; typst.compile('templates/pack/startpakke.typ', output='templates/pack/startpakke.pdf', pdf_standards=['ua-1'])"
+	$(BIN)/python -c "import typst; typst.compile('templates/pack/startpakke.typ', \
+	  output='templates/pack/startpakke.pdf', ignore_system_fonts=True, pdf_standards=['ua-1'], \
+	  timestamp=1394150400)"
 
 lock: ## Resolve everything anew and write requirements.lock
 	@folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder \

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from recipients.errors import UnreadableFile
 from recipients.tables import Row, Scorer, Table, filled, find_headings, name_headings
@@ -15,6 +16,8 @@ _DELIMITERS = ";,\t"
 _LONGEST_QUOTE = 50
 """Lines; a quotation mark that is open longer was never meant to be."""
 _CHUNK = 1 << 20
+_LONGEST_LINE = 1 << 20
+"""Characters; csv refuses a cell long before."""
 _SEPARATOR_HINT = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _MIXED = re.compile(rb"\xc3[\xa6\xb8\xa5\x86\x98\x85]")
 """A Danish letter in UTF-8; in cp1252 nobody writes such a pair."""
@@ -66,7 +69,16 @@ def _try_delimiter(path: Path, encoding: str, delimiter: str, score: Scorer) -> 
 
 def _csv_rows(path: Path, encoding: str, delimiter: str) -> Iterator[Row]:
     with path.open(encoding=encoding, newline="") as file:
-        yield from filled(_records(file, delimiter))
+        yield from filled(_records(_bounded_lines(file), delimiter))
+
+
+def _bounded_lines(file: TextIO) -> Iterator[str]:
+    """The lines; of one that would fill the memory only as much as is needed to refuse it."""
+    while line := file.readline(_LONGEST_LINE):
+        rest = line
+        while len(rest) == _LONGEST_LINE and not rest.endswith(("\n", "\r")):
+            rest = file.readline(_LONGEST_LINE)
+        yield line
 
 
 class _QuoteNeverClosed(Exception):

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mailer.foundation.cells import defuse
+from mailer.foundation.files import create_new
 from recipients.columns import REJECT_HEADINGS
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Rejects:
@@ -18,10 +18,9 @@ class Rejects:
         self.path = path
         self._headings = headings
         self._partial = path.with_name(f".{path.name}.{os.getpid()}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Refused rows are personal data: nobody but the owner may read them.
-        descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8-sig", newline="")
+        self._file = os.fdopen(create_new(self._partial), "w", encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file, delimiter=";")
         self._write([*REJECT_HEADINGS, *headings])
 
@@ -49,7 +48,7 @@ class Rejects:
         self._partial.unlink(missing_ok=True)
 
     def _write(self, cells: Sequence[str]) -> None:
-        self._writer.writerow([_defuse(cell) for cell in cells])
+        self._writer.writerow([defuse(cell) for cell in cells])
 
 
 @contextmanager
@@ -64,8 +63,3 @@ def open_rejects(path: Path, headings: Sequence[str]) -> Iterator[Rejects]:
         yield rejects
     finally:
         rejects.close()
-
-
-def _defuse(cell: str) -> str:
-    """A spreadsheet runs a cell that begins like a formula (CWE-1236); an apostrophe makes it text."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

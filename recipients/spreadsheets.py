@@ -1,6 +1,8 @@
 """Spreadsheets (XLSX, XLS, ODS) through calamine; refused when they would eat the machine."""
 
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, time
@@ -16,6 +18,7 @@ from python_calamine import (
     SheetVisibleEnum,
 )
 
+from recipients import rehearsal
 from recipients.errors import UnreadableFile
 from recipients.tables import Row, Scorer, Table, filled, find_headings, name_headings
 
@@ -38,12 +41,28 @@ def open_workbook(path: Path, score: Scorer) -> Table:
         )
     if zipfile.is_zipfile(path):
         _require_harmless(path)
+    _rehearse(path)
     try:
         return _read_workbook(path, score)
     except PasswordError as error:
         raise UnreadableFile(f"{path}: protected by a password; save it without one") from error
     except CalamineError as error:
         raise UnreadableFile(f"{path}: not a readable spreadsheet: {error}") from error
+
+
+def _rehearse(path: Path) -> None:
+    """Let a process of its own open the file first: the reader takes its process down with it.
+
+    Raises:
+        UnreadableFile: it needs more memory or time than any list does.
+    """
+    command = [sys.executable, "-I", rehearsal.__file__, str(path.absolute())]
+    ended = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)  # noqa: S603 - no shell
+    if ended.returncode:
+        raise UnreadableFile(
+            f"{path}: needs more memory or time than a list of recipients ever does; delete stray cells"
+            " far from the table, or save it as CSV"
+        )
 
 
 def _read_workbook(path: Path, score: Scorer) -> Table:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -38,7 +39,9 @@ from mailer.cli.output import (
     say,
     yes_option,
 )
+from mailer.foundation.cells import defuse
 from mailer.foundation.clock import real_now
+from mailer.foundation.files import create_new
 from mailer.foundation.settings import SettingsError, TrackingMode
 from mailer.launch import launch_campaign, prepare_letter, require_sending_settings, sample_addressee
 from mailer.rendering.letter import Letter
@@ -48,11 +51,13 @@ from mailer.sending.letters import (
     NOBODY,
     Addressee,
     message_id_of,
+    open_letter,
     render_letter,
     variant_reader,
     write_message,
 )
 from mailer.sending.trial import send_trial
+from mailer.sending.writer import LetterWriter
 from mailer.tasks.ring import ring
 from recipients.addresses import parse_address
 from recipients.errors import BadAddress, RecipientNotFound
@@ -178,12 +183,19 @@ def preview(ctx: click.Context, name: str, email: str, form: str, output: Path |
     runtime = runtime_of(ctx)
     with runtime.database.read() as db:
         row = find_campaign(db, name)
-        letter = prepare_letter(runtime.launch_tools, db, row, now=runtime.clock.now())
+        if row.frozen_letter is None:
+            letter = prepare_letter(runtime.launch_tools, db, row, now=runtime.clock.now())
+        else:
+            letter = open_letter(db, row)
         to = sample_addressee(db, find_recipient(db, email))
     rendered = render_letter(runtime.letter_tools, letter, to)
     note = letter.letter.source.preview_note
     if note:
         say(note)
+    if runtime.settings.sender:
+        slow = LetterWriter(runtime.letter_tools, letter).why_per_recipient(to)
+        if slow:
+            say(f"rendered per recipient because {slow}")
     match form:
         case "html":
             data = rendered.html.encode()
@@ -407,7 +419,9 @@ def ledger_(
             ]
         )
         for row in rows:
-            writer.writerow([_safe_cell(value) for value in row.values()])
+            writer.writerow(
+                [defuse(value) if isinstance(value, str) else value for value in row.values()]
+            )
 
 
 def _test_addressee(db: Session, text: str) -> Addressee:
@@ -451,24 +465,17 @@ def _write_json_rows(file: IO[str], name: str, rows: Iterator[dict[str, object]]
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[IO[str]]:
-    """Stdout, or a file that appears whole or not at all."""
+    """Stdout, or a file for its owner's eyes that appears whole or not at all."""
     if path is None:
         yield sys.stdout
         return
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with os.fdopen(create_new(temporary), "w", encoding="utf-8", newline="") as file:
             yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _safe_cell(value: object) -> object:
-    """A spreadsheet must not take a cell for a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
 
 
 def _look(runtime: Runtime, name: str) -> Progress:

@@ -13,6 +13,7 @@ import click
 
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.cli.output import json_option, json_text, print_table, runtime_of, say
+from mailer.foundation.files import create_new
 from mailer.foundation.settings import Settings
 from mailer.reports.figures import campaign_report
 from mailer.reports.flat import write_csv
@@ -229,7 +230,8 @@ def _write_whole(path: Path, content: bytes) -> None:
     """Write beside the file and move into its place: nobody ever reads half a report."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content)
+        with os.fdopen(create_new(beside, mode=0o666), "wb") as file:  # figures, for whom the umask says
+            file.write(content)
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

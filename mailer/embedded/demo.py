@@ -1,6 +1,8 @@
 """The whole story on one machine, through the real parts: a spring of letters told in under a minute."""
 
+import math
 import os
+import random
 import secrets
 import shutil
 import threading
@@ -17,7 +19,7 @@ from mailer.embedded.errors import DemoFailed, ServiceFailed
 from mailer.embedded.mailstore import read_record
 from mailer.embedded.population import write_population_csv
 from mailer.embedded.proof import compare, read_ledger
-from mailer.embedded.readers import act_all, open_letter, scan
+from mailer.embedded.readers import Deeds, act_all, open_letter, scan
 from mailer.embedded.redis import redis_service
 from mailer.embedded.services import (
     free_port,
@@ -42,6 +44,17 @@ _POLL_SECONDS = 0.7
 _START_SECONDS = 90.0
 _LETTERS_A_SECOND_AT_LEAST = 20
 _GONE_SHARE = 0.01
+_WAVES = (
+    ("2014-03-07T09:10+01:00", 0.22),
+    ("2014-03-07T10:30+01:00", 0.20),
+    ("2014-03-07T12:15+01:00", 0.14),
+    ("2014-03-07T15:40+01:00", 0.12),
+    ("2014-03-08T10:00+01:00", 0.08),
+    ("2014-03-08T20:30+01:00", 0.07),
+    ("2014-03-09T19:45+01:00", 0.09),
+    ("2014-03-10T08:05+01:00", 0.08),
+)
+"""When people get round to the letter, and which share of those who do anything; invented."""
 _AHEAD = frozenset({"planned", "due", "blocked"})
 
 _ANNOUNCEMENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -269,13 +282,19 @@ def _let_them_act(stage: _Stage) -> None:
     url = stage.settings.public_url
     sink = stage.folder / "sink"
     kept = sorted((each for each in read_record(sink) if each.file), key=lambda each: each.recipient)
-    letters = [open_letter(sink / each.file, each.recipient, url) for each in kept[: _ACTING + _SCANNED]]
+    chosen = random.Random(_SEED).sample(kept, min(len(kept), _ACTING + _SCANNED))  # noqa: S311 - a story
+    letters = [open_letter(sink / each.file, each.recipient, url) for each in chosen]
     targets = scan(letters[:_SCANNED], url)
-    deeds = act_all(letters[_SCANNED:], targets, url, seed=_SEED)
+    deeds, waiting = Deeds(), letters[_SCANNED:]
+    for moment, share in _WAVES:
+        set_rehearsal(stage.settings.state_dir, datetime.fromisoformat(moment))
+        now = math.ceil(share * (len(letters) - _SCANNED))
+        act_all(waiting[:now], targets, url, seed=_SEED, deeds=deeds)
+        waiting = waiting[now:]
     counted = ", ".join(f"{count} {what}" for what, count in deeds.counts.items())
     stage.tell(
         f"A mail scanner fetched everything in {len(letters[:_SCANNED])} letters, and nobody was"
-        f" unsubscribed by it. Then {len(letters[_SCANNED:])} people acted in"
+        f" unsubscribed by it. From Friday to Monday {len(letters) - _SCANNED} people acted, in"
         f" {time.monotonic() - began:.1f} s: {counted or 'nothing'}."
     )
     for gone in deeds.unsubscribed[:1]:

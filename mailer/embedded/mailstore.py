@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mailer.foundation.files import create_new
+
 RECORD = "letters.tsv"
 COLUMNS = ("received_at", "recipient", "message_id", "sender", "size", "file")
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -28,7 +30,7 @@ class MailStore:
     """Appends to the record before a letter is acknowledged; what it holds survives a kill -9."""
 
     def __init__(self, folder: Path, *, keep: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._record = os.open(
             folder / RECORD, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
@@ -59,7 +61,8 @@ class MailStore:
     def _store_content(self, content: bytes) -> str:
         self._files += 1
         name = f"{self._files:06}.eml"
-        (self._folder / name).write_bytes(content)
+        with os.fdopen(create_new(self._folder / name), "wb") as file:
+            file.write(content)
         return name
 
 

@@ -39,7 +39,8 @@ def begin(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own; it ends when the calling thread does.
 
-    A session of its own keeps a terminal's Ctrl-C from it: whoever began it ends it, in order.
+    A session of its own keeps a terminal's Ctrl-C from it: whoever began it ends it, in order. The
+    files it makes are for the owner only, even if it gives them no thought.
     """
     leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command]
     return subprocess.Popen(  # noqa: S603 - our own command, no shell
@@ -49,6 +50,7 @@ def begin(
         stderr=subprocess.STDOUT,
         env={**environment, MARK: str(run_folder)},
         start_new_session=True,
+        umask=0o077,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailer.embedded.mailstore import Kept
+from mailer.smtp.envelope import ascii_domain
 
 _LEFT_SENT = frozenset({"sent", "bounced", "complained"})
 """A letter that bounced by a message afterwards had been accepted."""
@@ -56,9 +57,7 @@ def compare(kept: Sequence[Kept], rows: Iterable[dict[str, str]]) -> Comparison:
 
 def _key(address: str) -> str:
     """The address in one spelling, its domain as it goes over the wire (RFC 5890)."""
-    local, _, domain = address.removeprefix("'").rpartition("@")
     try:
-        domain = domain.encode("idna").decode("ascii")
+        return ascii_domain(address.removeprefix("'")).casefold()
     except UnicodeError:
         return address.casefold()
-    return f"{local.casefold()}@{domain.casefold()}"

@@ -180,9 +180,14 @@ def scan(letters: Sequence[LetterInHand], public_url: str) -> Targets:
     return Targets(targets)
 
 
-def act_all(letters: Sequence[LetterInHand], targets: Targets, public_url: str, *, seed: int) -> Deeds:
-    """Let every one of these recipients do what such a recipient might; the same every run."""
-    deeds = Deeds()
+def act_all(
+    letters: Sequence[LetterInHand], targets: Targets, public_url: str, *, seed: int, deeds: Deeds
+) -> None:
+    """Let every one of these recipients do what such a recipient might; the same every run.
+
+    Args:
+        deeds: what they do is added to it.
+    """
 
     def act(letter: LetterInHand) -> tuple[Counter[str], str | None]:
         chance = random.Random(f"{seed} {letter.recipient}")  # noqa: S311 - a story, no secret
@@ -193,7 +198,6 @@ def act_all(letters: Sequence[LetterInHand], targets: Targets, public_url: str, 
             deeds.counts.update(counts)
             if gone:
                 deeds.unsubscribed.append(gone)
-    return deeds
 
 
 def _act(
@@ -218,7 +222,7 @@ def _act(
         if letter.reminders and chance.random() < 0.4:
             _ask_to_be_reminded(reader, letter.reminders[0])
             done["asked for a reminder"] += 1
-        if letter.view and chance.random() < 0.1:
+        if letter.view and chance.random() < 0.05:
             reader.get(letter.view)
             done["read it in the browser"] += 1
         if letter.pass_on and chance.random() < 0.05:

@@ -109,7 +109,8 @@ class Supervisor:
         path = self.log_path(service)
         if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
             path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as log:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "ab") as log:
             child = begin(
                 service.command, run_folder=self.run_folder, environment=self.environment, log=log
             )

@@ -2,8 +2,9 @@
 
 import enum
 import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,8 +150,8 @@ def open_database(url: str) -> Database:
     """Make the engine for a URL; nothing is connected yet."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        if parsed.database and parsed.database != ":memory:":
+            _make_private(Path(parsed.database))
         engine = create_engine(
             parsed,
             json_serializer=_write_json,
@@ -173,6 +174,16 @@ def open_database(url: str) -> Database:
         sessionmaker(engine, expire_on_commit=False),
         sessionmaker(reading, expire_on_commit=False),
     )
+
+
+def _make_private(path: Path) -> None:
+    """Make the file for its owner only: it holds personal data, and SQLite asks the umask alone.
+
+    Files SQLite puts beside it take its mode.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError):  # it is there already, or SQLite says why it cannot be
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _write_json(value: object) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TextIO
 
+from mailer.foundation.cells import defuse
 from mailer.reports.report import CampaignReport, EventFigures
 
 HEADINGS = ("section", "dimension", "value", "measure", "figure")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _EVENT_MEASURES = (
     "clicks",
     "recipients",
@@ -27,12 +27,7 @@ def write_csv(report: CampaignReport, stream: TextIO) -> None:
     writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(HEADINGS)
     for *words, figure in _lines(report):
-        writer.writerow([*[safe_cell(str(word)) for word in words], "" if figure is None else figure])
-
-
-def safe_cell(text: str) -> str:
-    """The text, marked as text if a spreadsheet would compute it (OWASP, CSV injection)."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+        writer.writerow([*[defuse(str(word)) for word in words], "" if figure is None else figure])
 
 
 def _lines(report: CampaignReport) -> Iterator[Line]:

@@ -64,13 +64,17 @@ class LetterWriter:
         rendered = render_letter(self._tools, self._letter, to)
         return write_message(self._tools, self._letter, to, rendered)
 
+    def why_per_recipient(self, to: Addressee) -> str | None:
+        """Why the letter would be rendered per recipient, tried on this one; None if compiled."""
+        try:
+            self._compiled_for(to).variant_for(to.values)
+        except NotCompilable as reason:
+            return str(reason)
+        return None
+
     def _fill(self, to: Addressee) -> Message:
         tracked_as = tracked_position(self._letter.tracking, to)
-        kind = _SOMEBODY if tracked_as else tracked_as
-        compiled = self._compiled.get(kind)
-        if compiled is None:
-            compiled = self._compiled[kind] = self._compile(kind)
-        variant = compiled.variant_for(to.values)
+        variant = self._compiled_for(to).variant_for(to.values)
         personal = personal_fields(self._tools, self._letter, to)
         data = b"".join(
             [
@@ -81,6 +85,14 @@ class LetterWriter:
         )
         envelope = envelope_for(self._tools, self._letter, to, personal)
         return Message(envelope, data, personal.message_id)
+
+    def _compiled_for(self, to: Addressee) -> CompiledLetter:
+        tracked_as = tracked_position(self._letter.tracking, to)
+        kind = _SOMEBODY if tracked_as else tracked_as
+        compiled = self._compiled.get(kind)
+        if compiled is None:
+            compiled = self._compiled[kind] = self._compile(kind)
+        return compiled
 
     def _body(self, variant: Variant, to: Addressee, tracked_as: int | None) -> list[bytes]:
         values = {slot: self._value(slot, to, tracked_as) for slot in variant.slots}

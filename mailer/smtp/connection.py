@@ -134,6 +134,11 @@ class Connection:
             smtp.ehlo()
         elif self.relay.starttls is StartTLS.REQUIRE:
             raise smtplib.SMTPNotSupportedError("it does not offer STARTTLS, which is required")
+        elif self.relay.password is not None:
+            # Whoever stands between us may have taken the offer away to read it.
+            raise smtplib.SMTPNotSupportedError(
+                "it does not offer STARTTLS, and the password is not sent in the clear"
+            )
 
     def _ask(self, envelope: Envelope) -> Reply | None:
         """Say MAIL, RCPT and DATA; return the refusal, or None when the letter may come."""

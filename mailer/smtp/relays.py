@@ -7,6 +7,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
+_ENCODED = "; in a password / ? # @ and the like are written %2F %3F %23 %40"
+
 
 class StartTLS(StrEnum):
     """Whether a plain connection is turned into a protected one (RFC 3207)."""
@@ -54,10 +56,12 @@ def parse_relay(url: str) -> Relay:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise BadRelay("a relay's port must be a number") from error
+    except ValueError:  # which repeats what it took for a port: perhaps half of the password
+        raise BadRelay(f"a relay's port must be a number{_ENCODED}") from None
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
         raise BadRelay("a relay must look like smtp://user:password@host:587")
+    if "@" in parts.path + parts.query or parts.fragment:
+        raise BadRelay(f"a relay must look like smtp://user:password@host:587{_ENCODED}")
     if parts.path.strip("/"):
         raise BadRelay(f"relay {parts.hostname}: nothing may follow the port but ?options")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -140,7 +140,7 @@ def _decode_base64(token: str) -> bytes:
 
 def _decode_base32(token: str) -> bytes:
     try:
-        raw = token.upper().encode("ascii")
+        raw = token.encode("ascii").upper()  # in this order: there are other letters whose capital is S
         packed = base64.b32decode(raw + b"=" * (-len(raw) % 8))
     except (UnicodeEncodeError, binascii.Error) as error:
         raise BadToken from error

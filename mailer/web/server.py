@@ -7,6 +7,7 @@ import uvicorn
 from mailer.foundation.settings import SettingsError
 from mailer.runtime import Runtime
 from mailer.web.app import create_app
+from mailer.web.bounded import BoundedProtocol
 
 _BACKLOG = 2048
 _GRACE_SECONDS = 5
@@ -28,6 +29,7 @@ def make_server(runtime: Runtime) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             create_app(runtime),
+            http=BoundedProtocol,
             access_log=False,
             log_config=None,
             proxy_headers=False,

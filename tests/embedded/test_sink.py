@@ -1,6 +1,7 @@
 """The sink speaks SMTP strictly, records before it acknowledges, and breaks only as told."""
 
 import asyncio
+import os
 import smtplib
 import socket
 import threading
@@ -242,3 +243,15 @@ def test_a_late_reply_keeps_its_place_in_the_pipeline(tmp_path: Path) -> None:
             b"RCPT TO:<rask@c.example>\r\nDATA\r\n"
         )
         assert relay.lines(4) == ["250", "450", "250", "354"]
+
+
+def test_what_the_sink_keeps_is_for_its_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    store = MailStore(tmp_path / "sink", keep=1)
+    store.store("a@b.example", ["c@d.example"], LETTER)
+    store.close()
+    os.umask(before)
+
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "sink").iterdir()}
+    assert modes == {0o600}
+    assert (tmp_path / "sink").stat().st_mode & 0o777 == 0o700

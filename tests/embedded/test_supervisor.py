@@ -113,3 +113,17 @@ def test_a_state_folder_has_one_supervisor(tmp_path: Path) -> None:
         pass
     with only_one(tmp_path):
         pass
+
+
+def test_what_a_service_writes_is_for_its_owner_only(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir(mode=0o755)
+    supervisor, _ = make_supervisor(tmp_path)
+    made = tmp_path / "made"
+    code = f"open({str(made)!r}, 'w').close(); import time; time.sleep(60)"
+    before = os.umask(0o022)
+    with running(supervisor, service("a", code)):
+        wait_for(made.exists)
+    os.umask(before)
+
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "logs" / "a.log").stat().st_mode & 0o777 == 0o600

@@ -1,12 +1,15 @@
 """Short transactions on both databases."""
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
+from mailer.schema import upgrade_schema
 from recipients.models import Segment
 
 
@@ -58,3 +61,19 @@ def test_an_unreachable_database_is_named_as_such() -> None:
     gone = open_database("postgresql+psycopg://nobody@127.0.0.1:1/none")
     with pytest.raises(DatabaseUnavailable), gone.read() as db:
         db.execute(text("SELECT 1"))
+
+
+def test_a_new_database_file_and_those_beside_it_are_for_their_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        database = open_database(f"sqlite:///{tmp_path / 'state' / 'mailer.sqlite'}")
+        upgrade_schema(database)
+        with database.write() as db:
+            db.execute(text("SELECT 1"))
+            modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
+    finally:
+        os.umask(before)
+    database.dispose()
+    assert len(modes) == 3
+    assert set(modes.values()) == {0o600}
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700

@@ -1,10 +1,13 @@
 """Where a setting comes from, and what is said when it makes no sense."""
 
+import traceback
 from pathlib import Path
 
 import pytest
 
 from mailer.foundation.settings import SettingsError, load_settings
+
+KEY = "hemmelig-hemmelig-hemmelig"
 
 
 def write(path: Path, text: str) -> Path:
@@ -25,8 +28,8 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
 
 def test_a_secret_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MAILER_SECRET_KEY_FILE", str(write(tmp_path / "key", "hemmelig\n")))
-    assert load_settings().signing_keys == [b"hemmelig"]
+    monkeypatch.setenv("MAILER_SECRET_KEY_FILE", str(write(tmp_path / "key", f"{KEY}\n")))
+    assert load_settings().signing_keys == [KEY.encode()]
     monkeypatch.setenv("MAILER_SECRET_KEY_FILE", str(tmp_path / "nowhere"))
     with pytest.raises(SettingsError, match="MAILER_SECRET_KEY_FILE: cannot read"):
         load_settings()
@@ -76,3 +79,80 @@ def test_a_long_state_folder_keeps_its_socket_path_short_enough(tmp_path: Path) 
 def test_the_sender_may_not_smuggle_a_header(tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         load_settings(sender="X <a@b.example>\r\nBcc: c@d.example", state_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["secret_key", "suppression_key", "secret_keys_old"])
+@pytest.mark.parametrize("key", [" ", "hemmelig", "x" * 15])
+def test_a_key_that_can_be_guessed_is_none(tmp_path: Path, name: str, key: str) -> None:
+    file = write(tmp_path / "mailer.toml", "")
+    given = {name: f"{KEY} {key}" if name == "secret_keys_old" and key.strip() else key}
+    if given == {"secret_keys_old": " "}:
+        assert load_settings(file, secret_key=KEY, **given).signing_keys == [KEY.encode()]
+        return
+    with pytest.raises(SettingsError, match=f"setting {name}: a key has at least 16") as refused:
+        load_settings(file, **given)
+    assert "hemmelig" not in str(refused.value)
+
+
+def test_an_empty_key_file_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAILER_SECRET_KEY_FILE", str(write(tmp_path / "key", "\n")))
+    with pytest.raises(SettingsError, match="setting secret_key: "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'secretkey = "{KEY}"',
+        f'suppression_key = ["{KEY}"]',
+        'database_url = "postgresql//u:hemmelig@db/mailer"',
+        'database_url = "postgresql://u:p:hemmelig@db:hemmelig/mailer"',
+        'database_url = "mysql://u:hemmelig@db/mailer"',
+        'redis_url = "redis://:hemmelig/x@cache:6379/0"',
+        'redis_url = "redis://:12#hemmelig@cache"',
+        'redis_url = "http://:hemmelig@cache"',
+    ],
+)
+def test_a_secret_that_makes_no_sense_is_told_by_no_error_and_no_trace(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        load_settings(write(tmp_path / "mailer.toml", text))
+    assert "hemmelig" not in "".join(traceback.format_exception(wrong.value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        'https://x.example/"><script>',
+        "https://x.example/\\r\\nBcc: c@d.example",
+        "https://x.example/a b",
+        "https://user:word@x.example",
+        "https://x.example/#top",
+        "https://brev.københavn.example",
+    ],
+)
+def test_the_public_address_stays_in_its_attribute_and_its_header(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match="setting public_url: "):
+        load_settings(public_url=url.encode().decode("unicode_escape"), state_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sender", "bounce_address", "reply_to"])
+@pytest.mark.parametrize("address", ["<a@b.example> SIZE=1 <c@d.example>", '"a> b"@c.example', "a@b@c"])
+def test_an_address_of_ours_stays_in_its_command(tmp_path: Path, name: str, address: str) -> None:
+    try:
+        kept = load_settings(**{name: address}, sender=address, state_dir=tmp_path)  # type: ignore[arg-type]
+    except (SettingsError, TypeError):
+        return
+    for ours in (kept.sender_address, kept.bounces_to):
+        assert not set(ours) & set(" <>")
+
+
+def test_replies_go_to_a_bare_address_however_it_is_written(tmp_path: Path) -> None:
+    one = load_settings(reply_to="Svar <svar@coi.example>", state_dir=tmp_path)
+    parties = load_settings(reply_to={"KL": "KL <svar@kl.example>"}, state_dir=tmp_path)
+    assert one.reply_to == "svar@coi.example"
+    assert parties.reply_to == {"KL": "svar@kl.example"}
+    with pytest.raises(SettingsError, match="setting reply_to: must look like"):
+        load_settings(reply_to="svar@coi.example\r\nBcc: c@d.example", state_dir=tmp_path)

@@ -1,4 +1,5 @@
 import csv
+import os
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -401,3 +402,16 @@ def test_every_row_is_counted_exactly_once(
         assert result.duplicates == len(good) - len(set(good))
         known |= set(good)
         assert importing.count() == len(known)
+
+
+def test_the_rejects_file_does_not_go_where_somebody_laid_a_link(
+    importing: Importer, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / f".afvist.csv.{os.getpid()}").symlink_to(victim)
+
+    importing("E-mail\nrubbish\n", rejects=tmp_path / "afvist.csv")
+
+    assert victim.read_text() == "kept"
+    assert "rubbish" in (tmp_path / "afvist.csv").read_text()

@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -230,3 +231,49 @@ def test_what_a_spreadsheet_program_writes_is_what_is_read(
 
     assert [row.cells for row in found] == [row for row in rows if any(map(str.strip, row))]
     assert not any(row.fault for row in found)
+
+
+def rewrite_sheet(path: Path, old: bytes, new: bytes) -> Path:
+    """The workbook with something else in its first sheet."""
+    changed = path.with_stem(f"{path.stem}-changed")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            content = source.read(member)
+            if member.filename == "xl/worksheets/sheet1.xml":
+                assert old in content
+                content = content.replace(old, new)
+            target.writestr(member.filename, content)
+    return changed
+
+
+@pytest.mark.parametrize(
+    "far", [b"<c r='XFD1048576'", b'<c r="xfd1048576"', b'<c\nr="XFD1048576"', b'<c r = "XFD1048576"']
+)
+def test_a_far_cell_is_refused_however_it_is_written(tmp_path: Path, far: bytes) -> None:
+    path = write_workbook(tmp_path / "liste.xlsx", {"Liste": {(0, 0): "E-mail", (1, 0): 1}})
+
+    with pytest.raises(UnreadableFile, match="stray cells"):
+        open_table(rewrite_sheet(path, b'<c r="A2"', far), known)
+
+
+def test_many_cells_that_name_no_place_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "liste.xlsx", {"Liste": {(0, 0): "E-mail"}})
+    cell = b"<c><v>1</v></c>"
+    rows = b"<row>" + cell * 16_000 + b"</row>" + (b"<row>" + cell + b"</row>") * 200_000
+
+    with pytest.raises(UnreadableFile, match="needs more memory"):
+        open_table(rewrite_sheet(path, b"</sheetData>", rows + b"</sheetData>"), known)
+
+
+def test_a_line_without_end_costs_its_own_row_and_little_memory(tmp_path: Path) -> None:
+    endless = "x" * 30_000_000
+    path = tmp_path / "liste.csv"
+    path.write_text(f"E-mail;Navn\n{endless}\nåse@skole.example;Åse\n", encoding="utf-8")
+    tracemalloc.start()
+
+    rows = list(open_table(path, known).rows)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [(row.line, row.fault) for row in rows] == [(2, "a cell is too long"), (3, None)]
+    assert peak < 25_000_000

@@ -116,3 +116,12 @@ def test_tokens_need_a_key() -> None:
 def assert_refused(purpose: Purpose, token: str) -> None:
     with pytest.raises(BadToken):
         TOKENS.verify(purpose, token)
+
+
+@pytest.mark.parametrize(("letter", "alike"), [("s", "ſ"), ("i", "ı"), ("k", "\u212a")])
+def test_a_letter_that_only_looks_alike_is_another_one(letter: str, alike: str) -> None:
+    signed = (TOKENS.sign_for_address(Purpose.BOUNCE, 1, number) for number in range(1000))
+    token = next(token for token in signed if letter in token)
+
+    with pytest.raises(BadToken):
+        TOKENS.verify_from_address(Purpose.BOUNCE, token.replace(letter, alike, 1))

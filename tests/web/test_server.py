@@ -1,12 +1,15 @@
 """The server over a real connection."""
 
 import socket
+import time
+from contextlib import suppress
 
 import httpx
 import pytest
 
 from mailer.foundation.settings import SettingsError
 from mailer.tracking.models import TrackingKind
+from mailer.web import bounded
 from mailer.web.server import serve
 from tests.web.conftest import FIREFOX, Mailing, serving
 
@@ -62,3 +65,66 @@ def test_a_port_that_is_taken_is_one_clear_line(mailing: Mailing) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"127\.0\.0\.1:{port}.*--port"):
             serve(mailing.runtime, "127.0.0.1", port)
+
+
+def say(base: str, *parts: bytes) -> bytes:
+    """Say something raw and return what is answered until the server hangs up."""
+    answer = b""
+    address = ("127.0.0.1", int(base.rpartition(":")[2]))
+    # It may hang up while we still talk.
+    with socket.create_connection(address, 10) as connection, suppress(ConnectionError):
+        for part in parts:
+            connection.sendall(part)
+        while received := connection.recv(65_536):
+            answer += received
+    return answer
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHo",
+        b"POST /u/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab",
+    ],
+)
+def test_a_reader_who_falls_silent_does_not_hold_a_connection(
+    mailing: Mailing, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(bounded, "MESSAGE_SECONDS", 0.3)
+    with serving(mailing.runtime) as base:
+        began = time.monotonic()
+        say(base, said)
+        assert time.monotonic() - began < 5
+
+
+def test_an_empty_line_after_a_request_is_no_reason_to_wait_for_ever(
+    mailing: Mailing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "MESSAGE_SECONDS", 0.3)
+    with serving(mailing.runtime) as base:
+        address = ("127.0.0.1", int(base.rpartition(":")[2]))
+        with socket.create_connection(address, 10) as connection, suppress(ConnectionError):
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(b"\r\n")
+            assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("head", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n"])
+def test_a_head_without_end_does_not_fill_the_memory(mailing: Mailing, head: bytes) -> None:
+    more = b"a" * 10_000 if not head.endswith(b"\n") else b"a: b\r\n" * 2_000
+    with serving(mailing.runtime) as base:
+        began = time.monotonic()
+        answer = say(base, head, *[more] * 500)
+        assert time.monotonic() - began < 5
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_several_requests_in_one_packet_are_all_answered(mailing: Mailing) -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    with serving(mailing.runtime) as base:
+        answer = say(base, (request + b"\r\n") * 3 + request + b"Connection: close\r\n\r\n")
+
+    assert answer.count(b"HTTP/1.1 200 OK") == 4
