@@ -1,9 +1,7 @@
 """The one function that starts a campaign, reminders too: copy the letter, store the links, freeze."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from sqlalchemy import Select, func, insert, select, update
@@ -14,9 +12,8 @@ from mailer.campaigns.audience import freeze_audience, is_suppressed
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.lifecycle import create_campaign
 from mailer.campaigns.models import Campaign, CampaignState, Link
-from mailer.events.catalogue import list_events, upcoming_events
+from mailer.events.catalogue import list_events
 from mailer.events.errors import AlreadySent
-from mailer.events.models import Event
 from mailer.events.reminders import (
     PlannedReminder,
     due_reminders,
@@ -29,24 +26,13 @@ from mailer.foundation.database import Database
 from mailer.foundation.log import get_log
 from mailer.foundation.settings import Settings, SettingsError, TrackingMode
 from mailer.rendering.errors import LetterError, RecipientValueError
-from mailer.rendering.letter import Letter
-from mailer.rendering.links import extract_literal_links
-from mailer.rendering.source import LetterSource, load_letter
-from mailer.sending.letters import (
-    NOBODY,
-    PAGES,
-    Addressee,
-    CampaignLetter,
-    FrozenEvent,
-    LetterTools,
-    PlannedLink,
-    recipient_values,
-    render_letter,
-    write_message,
-)
+from mailer.sending.addressees import sample_addressee
+from mailer.sending.frozen import CampaignLetter
+from mailer.sending.letters import LetterTools, render_letter, write_message
+from mailer.sending.preparing import prepare_letter
 from mailer.smtp.relays import Relay
 from recipients.importing import require_no_import_running
-from recipients.models import Recipient, RecipientSource
+from recipients.models import Recipient
 from recipients.segments import find_segment, select_segment
 
 _log = get_log(__name__)
@@ -62,8 +48,6 @@ class LaunchTools:
     """What a launch needs beside the database."""
 
     letters: LetterTools
-    folders: tuple[Path, ...]
-    """Template folders; the first that has a letter gives it."""
     relays: tuple[Relay, ...]
 
     @property
@@ -122,7 +106,7 @@ def launch_campaign(
     require_no_import_running(db, real_now())
     require_sending_settings(tools)
     recipients = select_segment(find_segment(db, campaign.segment).rule if campaign.segment else None)
-    letter = prepare_letter(tools, db, campaign, now=now)
+    letter = prepare_letter(tools.letters, db, campaign, now=now)
     notes = _check_events(db, letter)
     audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=at)
     if audience == 0:
@@ -146,7 +130,7 @@ def launch_due_reminders(
         SettingsError: there is no sender or relay; every reminder stays due.
     """
     require_sending_settings(tools)
-    letters = {source.name: source for source in reminder_letters(tools.folders)}
+    letters = {source.name: source for source in reminder_letters(tools.letters.folders)}
     with database.read() as db:
         due = due_reminders(
             db,
@@ -165,50 +149,6 @@ def launch_due_reminders(
         except (LetterError, NotAllowedNow) as error:
             _log.error("reminder cannot be launched", reminder=_name_of(reminder), error=str(error))
     return launched
-
-
-def prepare_letter(
-    tools: LaunchTools,
-    db: Session,
-    campaign: Campaign,
-    *,
-    now: datetime,
-    about: str | None = None,
-) -> CampaignLetter:
-    """The letter as it would be frozen now, with its links numbered; nothing is stored.
-
-    Args:
-        about: the slug of the one event a reminder is about.
-
-    Raises:
-        LetterNotFound: there is no such letter.
-        LetterError: a part of it is no template.
-    """
-    source, literals = extract_literal_links(load_letter(campaign.letter, tools.folders))
-    today = now.astimezone(tools.settings.zone).date()
-    events = upcoming_events(db, today)
-    if about is not None:
-        events = [event for event in events if event.slug == about]
-    return CampaignLetter(
-        campaign_id=campaign.id,
-        campaign_name=campaign.name,
-        tracking=TrackingMode(campaign.tracking),
-        auto_submitted=campaign.auto_submitted,
-        dated_at=now,
-        letter=Letter(source),
-        events=tuple(_frozen_event(event) for event in events),
-        event_slug=about,
-        links=_plan_links(source, events, literals),
-        literals=literals,
-    )
-
-
-def sample_addressee(db: Session, recipient: Recipient) -> Addressee:
-    """A recipient as a letter would meet them, with links that name nobody."""
-    source = db.scalar(
-        select(func.min(RecipientSource.source)).where(RecipientSource.recipient_id == recipient.id)
-    )
-    return Addressee(NOBODY, recipient.email, recipient_values(recipient), recipient.tracking, source)
 
 
 def require_sending_settings(tools: LaunchTools) -> None:
@@ -253,7 +193,7 @@ def _launch_reminder(
         now=now,
         auto_submitted=True,
     )
-    letter = prepare_letter(tools, db, campaign, now=now, about=reminder.event_slug)
+    letter = prepare_letter(tools.letters, db, campaign, now=now, about=reminder.event_slug)
     audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=None)
     note.campaign_id, note.audience = campaign.id, audience
     return LaunchedReminder(
@@ -324,9 +264,7 @@ def _require_draft(campaign: Campaign) -> None:
         )
 
 
-def _probe(
-    tools: LaunchTools, db: Session, letter: CampaignLetter, recipients: Select[int]
-) -> None:
+def _probe(tools: LaunchTools, db: Session, letter: CampaignLetter, recipients: Select[int]) -> None:
     """Write the whole message for one recipient of each kind; who lacks a value fails alone, later.
 
     Raises:
@@ -366,47 +304,6 @@ def _tracking_of(db: Session, event_slug: str) -> tuple[TrackingMode, str | None
         .limit(1)
     )
     return (TrackingMode(told.tracking), told.legal_basis) if told else (TrackingMode.NONE, None)
-
-
-def _plan_links(
-    source: LetterSource, events: Sequence[Event], literals: Sequence[str]
-) -> Mapping[str, PlannedLink]:
-    planned = [PlannedLink(0, key, "", None, target) for key, target in PAGES.items()]
-    for event in events:
-        page = f"/events/{event.slug}"
-        targets = {
-            "programme": event.programme_url or page,
-            "registration": event.registration_url or page,
-            "calendar": f"{page}.ics",
-        }
-        planned += [
-            PlannedLink(0, f"events.{name}/{event.slug}", "", event.slug, target)
-            for name, target in targets.items()
-        ]
-    planned += [PlannedLink(0, url, "", None, url) for url in literals]
-    return {
-        link.key: replace(link, number=number, kind=_kind(source, link))
-        for number, link in enumerate(planned, start=1)
-    }
-
-
-def _kind(source: LetterSource, link: PlannedLink) -> str:
-    key = link.key if link.event_slug is None else link.key.removesuffix(f"/{link.event_slug}")
-    return source.counts_as(key)
-
-
-def _frozen_event(event: Event) -> FrozenEvent:
-    return FrozenEvent(
-        slug=event.slug,
-        title=event.title,
-        date=event.date,
-        time=event.time,
-        place=event.place,
-        address=event.address,
-        region=event.region,
-        programme_out=event.programme_url is not None,
-        registration_out=event.registration_url is not None,
-    )
 
 
 def _name_of(reminder: PlannedReminder) -> str:

@@ -31,7 +31,7 @@ class Runtime:
     @property
     def letter_tools(self) -> LetterTools:
         """What it takes to write letters."""
-        return LetterTools(self.settings, self.tokens)
+        return LetterTools(self.settings, self.tokens, tuple(template_folders(self.settings)))
 
     @property
     def launch_tools(self) -> LaunchTools:
@@ -40,8 +40,7 @@ class Runtime:
         Raises:
             SettingsError: a relay's URL makes no sense.
         """
-        folders = tuple(template_folders(self.settings))
-        return LaunchTools(self.letter_tools, folders, relays_of(self.settings))
+        return LaunchTools(self.letter_tools, relays_of(self.settings))
 
     def make_dispatcher(self) -> Dispatcher:
         """Connections to the relays, none of them opened yet.

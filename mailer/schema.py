@@ -4,7 +4,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 import mailer.campaigns.models
 import mailer.events.models
@@ -23,7 +23,15 @@ class SchemaBehind(Exception):
 
 
 def upgrade_schema(database: Database) -> str:
-    """Bring the database to the newest revision, also an empty one; return the revision."""
+    """Bring the database to the newest revision, also an empty one; return the revision.
+
+    Raises:
+        SchemaBehind: it is at a revision this code does not know; nothing was changed.
+        DatabaseUnavailable: it cannot be reached.
+    """
+    revision = current_revision(database)
+    if revision is not None:
+        _require_known(revision)
     config = _config()
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
@@ -35,12 +43,12 @@ def current_revision(database: Database) -> str | None:
     """The revision the database is at; None for an empty one.
 
     Raises:
-        DatabaseUnavailable: it cannot be reached.
+        DatabaseUnavailable: it cannot be reached, or is no database of ours.
     """
     try:
         with database.engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
-    except OperationalError as error:
+    except DatabaseError as error:
         raise DatabaseUnavailable(str(error.orig).strip().splitlines()[0]) from error
 
 
@@ -55,9 +63,19 @@ def require_current_schema(database: Database) -> None:
     if revision is None:
         raise SchemaBehind("the database is empty: run  mailer init")
     if revision != _head():
+        _require_known(revision)
         raise SchemaBehind(
             f"the database is at revision {revision}, this code needs {_head()}:"
             " run  mailer database upgrade"
+        )
+
+
+def _require_known(revision: str) -> None:
+    scripts = ScriptDirectory.from_config(_config())
+    if revision not in {script.revision for script in scripts.walk_revisions()}:
+        raise SchemaBehind(
+            f"the database is at revision {revision}, which this code ({_head()}) does not know:"
+            " it was made by another version of the mailer; install that one"
         )
 
 

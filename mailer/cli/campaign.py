@@ -43,20 +43,16 @@ from mailer.foundation.cells import defuse
 from mailer.foundation.clock import real_now
 from mailer.foundation.files import create_new
 from mailer.foundation.settings import SettingsError, TrackingMode
-from mailer.launch import launch_campaign, prepare_letter, require_sending_settings, sample_addressee
+from mailer.launch import launch_campaign, require_sending_settings
 from mailer.rendering.letter import Letter
 from mailer.rendering.source import load_letter
 from mailer.runtime import Runtime
-from mailer.sending.letters import (
-    NOBODY,
-    Addressee,
-    message_id_of,
-    open_letter,
-    render_letter,
-    variant_reader,
-    write_message,
-)
+from mailer.sending.addressees import NOBODY, Addressee, sample_addressee
+from mailer.sending.frozen import open_letter
+from mailer.sending.letters import message_id_of, render_letter, write_message
+from mailer.sending.preparing import prepare_letter
 from mailer.sending.trial import send_trial
+from mailer.sending.variants import variant_reader
 from mailer.sending.writer import LetterWriter
 from mailer.tasks.ring import ring
 from recipients.addresses import parse_address
@@ -122,7 +118,7 @@ def create(
         raise click.UsageError(
             "personal tracking needs --legal-basis TEXT, which is kept with the campaign"
         )
-    Letter(load_letter(letter, runtime.launch_tools.folders))
+    Letter(load_letter(letter, runtime.letter_tools.folders))
     with runtime.database.write() as db:
         if segment is not None:
             find_segment(db, segment)
@@ -184,7 +180,7 @@ def preview(ctx: click.Context, name: str, email: str, form: str, output: Path |
     with runtime.database.read() as db:
         row = find_campaign(db, name)
         if row.frozen_letter is None:
-            letter = prepare_letter(runtime.launch_tools, db, row, now=runtime.clock.now())
+            letter = prepare_letter(runtime.letter_tools, db, row, now=runtime.clock.now())
         else:
             letter = open_letter(db, row)
         to = sample_addressee(db, find_recipient(db, email))
@@ -227,7 +223,7 @@ def test(ctx: click.Context, name: str, first: str, more: tuple[str, ...], as_js
     require_sending_settings(tools)
     with runtime.database.read() as db:
         row = find_campaign(db, name)
-        letter = prepare_letter(tools, db, row, now=runtime.clock.now())
+        letter = prepare_letter(tools.letters, db, row, now=runtime.clock.now())
         addressees = [_test_addressee(db, address) for address in (first, *more)]
     dispatcher = runtime.make_dispatcher()
     try:

@@ -1,4 +1,6 @@
-"""Which exit code an error of the logic ends the command line with; the message is the error's own."""
+"""Which exit code an error of the logic ends the command line with, and the one line that tells it."""
+
+from sqlalchemy.exc import OperationalError
 
 from mailer.campaigns.errors import CampaignNotFound, NotAllowedNow
 from mailer.embedded.errors import (
@@ -14,7 +16,7 @@ from mailer.foundation.clock import BadClock
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import SettingsError
 from mailer.launch import LaunchRefused
-from mailer.rendering.errors import LetterError, LetterNotFound
+from mailer.rendering.errors import LetterError, LetterNotFound, RecipientValueError
 from mailer.schema import SchemaBehind
 from mailer.smtp.errors import RelayUnavailable
 from recipients.errors import (
@@ -32,6 +34,7 @@ FAILED, DONE_IN_PART, NOT_FOUND, NOT_NOW, UNAVAILABLE, SETTINGS = 1, 3, 4, 5, 69
 
 _CODES: dict[type[Exception], int] = {
     LetterError: FAILED,
+    RecipientValueError: FAILED,
     LaunchRefused: FAILED,
     BadEventFile: FAILED,
     UnreadableFile: FAILED,
@@ -58,6 +61,8 @@ _CODES: dict[type[Exception], int] = {
     SettingsError: SETTINGS,
     BadClock: SETTINGS,
     SchemaBehind: SETTINGS,
+    OperationalError: UNAVAILABLE,
+    OSError: FAILED,
 }
 
 
@@ -67,3 +72,24 @@ def exit_code(error: Exception) -> int | None:
         if kind in _CODES:
             return _CODES[kind]
     return None
+
+
+def describe(error: Exception) -> str:
+    """What happened and, where the error's own words do not say it, what to do."""
+    match error:
+        case OSError():
+            return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        case OperationalError():
+            return f"the database cannot be used: {_first_line(error.orig)}; see  mailer doctor"
+        case DatabaseUnavailable():
+            return f"the database cannot be used: {error}; see  mailer doctor"
+        case RelayUnavailable():
+            return f"{error}; see  mailer doctor"
+        case RecipientValueError():
+            return f"{error}, which the letter needs"
+        case _:
+            return str(error)
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

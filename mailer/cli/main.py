@@ -86,6 +86,9 @@ def cli(ctx: click.Context, config: Path | None, assignments: tuple[str, ...]) -
     """Send letters to many, follow them, and account for every one."""
     if config is not None:
         os.environ["MAILER_CONFIG"] = str(config.absolute())
+    for part in assignments:
+        if "=" not in part:
+            raise click.UsageError(f"--set {part}: write it as NAME=VALUE, such as --set tracking=none")
     flags = dict(part.partition("=")[::2] for part in assignments)
     ctx.obj = {name.strip().replace("-", "_"): value for name, value in flags.items()}
 
@@ -94,8 +97,11 @@ def main() -> None:
     """Run the command line and end with the exit code that tells scripts what happened."""
     try:
         code = cli.main(standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}{_help_of(error)}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -104,9 +110,16 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
-        explained = importlib.import_module("mailer.cli.errors").exit_code(error)
+        errors = importlib.import_module("mailer.cli.errors")
+        explained = errors.exit_code(error)
         if explained is None:
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {errors.describe(error)}", err=True)
         sys.exit(explained)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _help_of(error: click.ClickException) -> str:
+    """Where to read how the command is used, if it was used wrongly."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"; see  {context.command_path} --help" if context else ""

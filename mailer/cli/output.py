@@ -1,4 +1,4 @@
-"""How every command speaks: data on stdout, the rest on stderr, JSON with a version, questions before harm."""
+"""How every command speaks: data on stdout, the rest on stderr, and a question before harm."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The clock people see and plan by. Leases, back-off and timeouts never use it: they run on real time."""
+"""The clock people see and plan by. Leases, back-off and timeouts run on real time."""
 
 import json
 import os

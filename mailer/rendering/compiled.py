@@ -1,8 +1,8 @@
 """A letter compiled once per variant and filled per recipient.
 
 The letter is rendered for one recipient of each variant with marks in place of what is personal: tokens
-and fields that are only printed. Everything between the marks is encoded once; a letter is then a join of
-pieces. Each variant is proved before its first use: filled with hostile values it must read as plain
+and fields that are only printed. Everything between the marks is encoded once; a letter is then a join
+of pieces. Each variant is proved before its first use: filled with hostile values it must read as plain
 Jinja2 would have written it. What cannot be compiled or proved is rendered per recipient.
 """
 

@@ -16,12 +16,8 @@ from mailer.campaigns.models import Batch, Campaign, CampaignState, Delivery, De
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.log import get_log
 from mailer.rendering.errors import LetterError, RecipientValueError
+from mailer.sending.addressees import Addressee, addressees, read_addressee
 from mailer.sending.claims import renew_lease
-from mailer.sending.letters import (
-    Addressee,
-    addressees,
-    read_addressee,
-)
 from mailer.sending.notes import note_dot, note_outcome
 from mailer.sending.tools import SendingTools
 from mailer.sending.writer import LetterWriter

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.models import DeliveryState
+from mailer.sending.addressees import Addressee
 from mailer.sending.backoff import next_attempt, tried_long_enough
-from mailer.sending.letters import Addressee, Message
+from mailer.sending.letters import Message
 from mailer.smtp.connection import Connection, NoSMTPUTF8
 from mailer.smtp.errors import ConnectionLostAfterDot, ConnectionLostBeforeDot, RelayUnavailable
 from mailer.smtp.relays import Relay

@@ -5,14 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailer.campaigns.ledger import Outcome
+from mailer.sending.addressees import Addressee
 from mailer.sending.dispatch import Dispatcher
-from mailer.sending.letters import (
-    Addressee,
-    CampaignLetter,
-    LetterTools,
-    render_letter,
-    write_message,
-)
+from mailer.sending.frozen import CampaignLetter
+from mailer.sending.letters import LetterTools, render_letter, write_message
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
 from mailer.foundation.log import get_log
 from mailer.sending.batch import send_batch
 from mailer.sending.claims import claim_batch
-from mailer.sending.letters import open_letter
+from mailer.sending.frozen import open_letter
 from mailer.sending.recovery import discard_dead_journals, recover_lost_claims
 from mailer.sending.tools import SendingTools
 from mailer.sending.writer import LetterWriter

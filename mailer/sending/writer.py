@@ -15,10 +15,9 @@ from mailer.rendering.compiled import (
 )
 from mailer.rendering.message import common_header, personal_header
 from mailer.rendering.values import LetterValues, RecipientValues
+from mailer.sending.addressees import NOBODY, Addressee
+from mailer.sending.frozen import CampaignLetter
 from mailer.sending.letters import (
-    NOBODY,
-    Addressee,
-    CampaignLetter,
     LetterTools,
     Message,
     common_fields,
@@ -28,9 +27,9 @@ from mailer.sending.letters import (
     pixel_address,
     render_letter,
     tracked_position,
-    variant_of,
     write_message,
 )
+from mailer.sending.variants import variant_of
 from mailer.tracking.tokens import Purpose, Tokens
 
 _SOMEBODY = 1

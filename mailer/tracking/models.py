@@ -39,9 +39,7 @@ class TrackingEvent(Base):
     __tablename__ = "tracking_events"
     __table_args__ = (Index("ix_tracking_events_campaign_kind", "campaign_id", "kind", "position"),)
 
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True
-    )
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
     kind: Mapped[TrackingKind]
     campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"))
     position: Mapped[int | None]

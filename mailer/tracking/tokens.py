@@ -49,15 +49,11 @@ class Tokens:
         if not keys:
             raise ValueError("at least one key is needed")
         self._tags = {purpose: [_keyed(key, purpose) for key in keys] for purpose in Purpose}
-        self._key_ids = [
-            hashlib.blake2b(key, digest_size=1, person=b"key-id").digest() for key in keys
-        ]
+        self._key_ids = [hashlib.blake2b(key, digest_size=1, person=b"key-id").digest() for key in keys]
 
     def sign(self, purpose: Purpose, campaign_id: int, number: int) -> str:
         """A token of URL-safe characters (RFC 4648 §5), without padding."""
-        return (
-            base64.urlsafe_b64encode(self._pack(purpose, campaign_id, number)).rstrip(b"=").decode()
-        )
+        return base64.urlsafe_b64encode(self._pack(purpose, campaign_id, number)).rstrip(b"=").decode()
 
     def sign_for_address(self, purpose: Purpose, campaign_id: int, number: int) -> str:
         """A token for a local part, whose case relays may change: lower-case base32 (RFC 4648 §6)."""

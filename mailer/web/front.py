@@ -38,7 +38,9 @@ class Front:
         """Answer one request."""
         path: str = scope.get("path", "")
         if scope["type"] != "http" or not path.startswith(("/o/", "/c/")):
-            await self._pages(scope, receive, send)
+            # No page has such a name, and PostgreSQL no such text.
+            pages = self._pages if path.isprintable() else self._site.error_page(404)
+            await pages(scope, receive, send)
         elif scope["method"] not in {"GET", "HEAD"}:
             await self._site.error_page(405)(scope, receive, send)
         elif path.startswith("/o/"):

@@ -48,9 +48,6 @@ class Guards:
         if _address_length(scope) > LONGEST_ADDRESS:
             await self._site.error_page(414)(scope, receive, send_guarded)
             return
-        if not scope["path"].isprintable():  # no page has such a name, and PostgreSQL no such text
-            await self._site.error_page(404)(scope, receive, send_guarded)
-            return
         body = await _read_body(scope, receive)
         if body is None:
             await self._site.error_page(413)(scope, receive, send_guarded)

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from mailer.events.errors import EventNotFound
-from mailer.sending.letters import pass_on_letter, view_letter
+from mailer.sending.viewing import pass_on_letter, view_letter
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.tokens import BadToken, Grant, Purpose
 from mailer.web.deeds import (

@@ -27,7 +27,8 @@ def test_asking_whether_it_is_there_needs_only_that() -> None:
 
 def test_comparing_with_constants_needs_only_which_of_them() -> None:
     use = read(
-        "{% if recipient.role == 'minister' %}a{% elif recipient.role in ('borgmester', 'leder') %}b{% endif %}"
+        "{% if recipient.role == 'minister' %}a"
+        "{% elif recipient.role in ('borgmester', 'leder') %}b{% endif %}"
     )
     assert use.compared == {"role": frozenset({"minister", "borgmester", "leder"})}
     assert use.keys == frozenset()
@@ -73,7 +74,7 @@ def test_what_is_not_understood_is_rendered_per_recipient(template: str) -> None
 
 def test_a_choice_between_fields_prints_them_bare() -> None:
     use = read(
-        "{{ recipient.name or recipient.workplace }} {{ recipient.name if recipient.role == 'x' else 1 }}"
+        "{{ recipient.name or recipient.workplace }}{{ recipient.name if recipient.role == 'x' else 1 }}"
     )
     assert use.slots == {"name", "workplace"}
     assert use.presence == {"name"}

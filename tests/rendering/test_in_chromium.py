@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from mailer.events.catalogue import import_events
 from mailer.foundation.settings import Settings
-from mailer.launch import prepare_letter, sample_addressee
 from mailer.rendering.letter import RenderedLetter
 from mailer.runtime import Runtime, template_folders
+from mailer.sending.addressees import sample_addressee
 from mailer.sending.letters import render_letter
+from mailer.sending.preparing import prepare_letter
 from recipients.models import Recipient
 from tests.conftest import NOW
 from tests.making import make_campaign, make_recipient
@@ -42,7 +43,7 @@ def letters(runtime: Runtime, settings: Settings) -> dict[str, RenderedLetter]:
         import_events(db, events, NOW)
         for who, values in READERS.items():
             make_recipient(db, address=f"{who}@kommune.example", **values)
-        letter = prepare_letter(runtime.launch_tools, db, make_campaign(db), now=NOW)
+        letter = prepare_letter(runtime.letter_tools, db, make_campaign(db), now=NOW)
         people = db.scalars(select(Recipient)).all()
         return {
             person.email.split("@")[0]: render_letter(

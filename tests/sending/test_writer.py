@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from mailer.events.catalogue import import_events
 from mailer.foundation.settings import TrackingMode
-from mailer.launch import prepare_letter
 from mailer.rendering.letter import Letter
 from mailer.rendering.source import LetterSource
 from mailer.rendering.values import Attributes, RecipientValues
 from mailer.runtime import Runtime, template_folders
-from mailer.sending.letters import Addressee, CampaignLetter, render_letter, write_message
+from mailer.sending.addressees import Addressee
+from mailer.sending.frozen import CampaignLetter
+from mailer.sending.letters import render_letter, write_message
+from mailer.sending.preparing import prepare_letter
 from mailer.sending.writer import LetterWriter
 from recipients.models import Region, Role, Sector
 from tests.conftest import NOW
@@ -57,7 +59,7 @@ def letters(runtime: Runtime) -> Iterator[dict[str, CampaignLetter]]:
     with runtime.database.read() as db:
         yield {
             name: prepare_letter(
-                runtime.launch_tools,
+                runtime.letter_tools,
                 db,
                 make_campaign(db, letter=name),
                 now=NOW,

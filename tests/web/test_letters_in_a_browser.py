@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import delete
 
 from mailer.campaigns.models import Campaign, Link
-from mailer.launch import prepare_letter
+from mailer.sending.preparing import prepare_letter
 from mailer.tracking.models import TrackingKind
 from mailer.web.guards import LETTER_POLICY
 from tests.conftest import NOW
@@ -16,7 +16,7 @@ def posted(mailing: Mailing) -> Mailing:
     """The campaign with its letter frozen, as a launch leaves it."""
     with mailing.runtime.database.write() as db:
         campaign = db.get_one(Campaign, mailing.campaign_id)
-        letter = prepare_letter(mailing.runtime.launch_tools, db, campaign, now=NOW)
+        letter = prepare_letter(mailing.runtime.letter_tools, db, campaign, now=NOW)
         campaign.frozen_letter, campaign.dated_at = letter.frozen, NOW
         db.execute(delete(Link).where(Link.campaign_id == campaign.id))
         for link in letter.links.values():

@@ -90,9 +90,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("email_key", name=op.f("uq_recipients_email_key")),
     )
     with op.batch_alter_table("recipients", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_recipients_address_hash"), ["address_hash"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_recipients_address_hash"), ["address_hash"], unique=False)
 
     op.create_table(
         "segments",
@@ -200,13 +198,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["campaign_id"], ["campaigns.id"], name=op.f("fk_reminders_campaign_id_campaigns")
         ),
-        sa.ForeignKeyConstraint(
-            ["event_id"], ["events.id"], name=op.f("fk_reminders_event_id_events")
-        ),
+        sa.ForeignKeyConstraint(["event_id"], ["events.id"], name=op.f("fk_reminders_event_id_events")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reminders")),
-        sa.UniqueConstraint(
-            "event_id", "lead", "rule", name=op.f("uq_reminders_event_id_lead_rule")
-        ),
+        sa.UniqueConstraint("event_id", "lead", "rule", name=op.f("uq_reminders_event_id_lead_rule")),
     )
     op.create_table(
         "tracking_events",

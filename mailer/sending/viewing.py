@@ -1,0 +1,47 @@
+"""The letter in a browser: as its recipient got it, and the copy to pass on."""
+
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.models import Campaign, CampaignState, Delivery
+from mailer.foundation.settings import TrackingMode
+from mailer.rendering.letter import RenderedLetter
+from mailer.sending.addressees import NOBODY, Addressee, addressees, read_addressee
+from mailer.sending.frozen import open_letter
+from mailer.sending.letters import LetterTools, letter_values, tracked_position
+from mailer.sending.variants import variant_reader
+
+
+def view_letter(
+    tools: LetterTools, db: Session, campaign_id: int, position: int
+) -> RenderedLetter | None:
+    """The letter as its recipient got it, without pixel; None if there is no such delivery."""
+    campaign = _launched(db, campaign_id)
+    row = db.execute(
+        addressees().where(Delivery.campaign_id == campaign_id, Delivery.position == position)
+    ).one_or_none()
+    if campaign is None or row is None:
+        return None
+    letter, to = open_letter(db, campaign), read_addressee(row)
+    values = letter_values(tools, letter, to, tracked_position(letter.tracking, to))
+    return letter.letter.render(values, pixel=None)
+
+
+def pass_on_letter(
+    tools: LetterTools, db: Session, campaign_id: int, variant: int
+) -> RenderedLetter | None:
+    """The letter to pass on: for nobody in particular, with no link that acts for a person."""
+    campaign = _launched(db, campaign_id)
+    reader = variant_reader(variant)
+    if campaign is None or reader is None:
+        return None
+    letter = open_letter(db, campaign)
+    to = Addressee(NOBODY, "", reader, None, None, is_somebody=False)
+    tracked_as = None if letter.tracking is TrackingMode.NONE else NOBODY
+    return letter.letter.render(letter_values(tools, letter, to, tracked_as), pixel=None)
+
+
+def _launched(db: Session, campaign_id: int) -> Campaign | None:
+    campaign = db.get(Campaign, campaign_id)
+    if campaign is None or campaign.state == CampaignState.DRAFT or campaign.frozen_letter is None:
+        return None
+    return campaign
