@@ -27,6 +27,8 @@ _BEAT_EVERY_SECONDS = 5.0
 _CHUNK_ROWS = 2000
 _SHOWN_REFUSALS = 5
 _LONGEST_FILE_NAME = 255
+_LONGEST_STEM = 40
+"""Characters, of up to four bytes; a file's name has 255 and the rejects file's is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ def _note(result: ImportResult, merged: MergeCounts) -> None:
 
 
 def _default_rejects(folder: Path, path: Path, clock: Clock) -> Path:
-    return folder / f"{path.stem}-{clock.real():%Y%m%d-%H%M%S-%f}.csv"
+    return folder / f"{path.stem[:_LONGEST_STEM]}-{clock.real():%Y%m%d-%H%M%S-%f}.csv"
 
 
 class _Run:

@@ -1,8 +1,8 @@
 """`mailer campaign`: create, preview, test, queue, follow, hold, end and prove campaigns."""
 
 import csv
+import io
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,13 +11,16 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import IO
+from zoneinfo import ZoneInfo
 
 import click
 from rich.live import Live
 from rich.table import Table
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns import ledger
+from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.lifecycle import (
     cancel_campaign,
@@ -29,19 +32,22 @@ from mailer.campaigns.lifecycle import (
 )
 from mailer.campaigns.models import CampaignState, UncertainPolicy
 from mailer.campaigns.progress import Progress, look_at
+from mailer.cli.errors import INTERRUPTED
 from mailer.cli.output import (
     SCHEMA_VERSION,
+    cell_text,
     confirm,
+    count_of,
     json_option,
     print_json,
     print_table,
     runtime_of,
     say,
+    whole_file,
     yes_option,
 )
 from mailer.foundation.cells import defuse
 from mailer.foundation.clock import real_now
-from mailer.foundation.files import create_new
 from mailer.foundation.settings import SettingsError, TrackingMode
 from mailer.launch import launch_campaign, require_sending_settings
 from mailer.rendering.letter import Letter
@@ -58,7 +64,8 @@ from mailer.tasks.ring import ring
 from recipients.addresses import parse_address
 from recipients.errors import BadAddress, RecipientNotFound
 from recipients.finding import find_recipient
-from recipients.segments import find_segment
+from recipients.models import Recipient
+from recipients.segments import find_segment, select_segment
 
 _ENDED = {CampaignState.FINISHED, CampaignState.CANCELLED}
 _LEDGER_COLUMNS = (
@@ -72,6 +79,8 @@ _LEDGER_COLUMNS = (
     "message_id",
     "at",
 )
+_LONGEST_NAME = 100
+_LONGEST_BASIS = 500
 _WATCH_EVERY_SECONDS = 1.0
 
 
@@ -80,8 +89,16 @@ def campaign() -> None:
     """Create, preview, test, queue, follow and prove campaigns."""
 
 
+def _read_name(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if value != value.strip() or not 0 < len(value) <= _LONGEST_NAME or not value.isprintable():
+        raise click.BadParameter(
+            f"must be one line of 1 to {_LONGEST_NAME} characters, without spaces around it"
+        )
+    return value
+
+
 @campaign.command()
-@click.argument("name")
+@click.argument("name", callback=_read_name)
 @click.option("--letter", required=True, help="The letter's name, such as startpakke.")
 @click.option("--segment", help="Who gets it (default: everybody).")
 @click.option(
@@ -118,6 +135,8 @@ def create(
         raise click.UsageError(
             "personal tracking needs --legal-basis TEXT, which is kept with the campaign"
         )
+    if legal_basis and len(legal_basis) > _LONGEST_BASIS:
+        raise click.UsageError(f"--legal-basis: longer than {_LONGEST_BASIS} characters")
     Letter(load_letter(letter, runtime.letter_tools.folders))
     with runtime.database.write() as db:
         if segment is not None:
@@ -161,7 +180,8 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json({"campaigns": shown})
     elif shown:
-        print_table(list(shown[0]), [list(row.values()) for row in shown])
+        rows_shown = [list(row.values()) for row in shown]
+        print_table(list(shown[0]), rows_shown, zone=runtime.settings.zone)
     else:
         say("no campaigns yet; make one with  mailer campaign create")
 
@@ -173,9 +193,16 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     "--format", "form", type=click.Choice(["text", "html", "eml"]), default="text", show_default=True
 )
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@json_option
 @click.pass_context
-def preview(ctx: click.Context, name: str, email: str, form: str, output: Path | None) -> None:
+def preview(
+    ctx: click.Context, name: str, email: str, form: str, output: Path | None, as_json: bool
+) -> None:
     """Show the letter as one recipient gets it; its links act for nobody."""
+    if as_json and (form != "text" or output is not None):
+        raise click.UsageError(
+            "--json shows subject, text and HTML on stdout: leave --format and -o out"
+        )
     runtime = runtime_of(ctx)
     with runtime.database.read() as db:
         row = find_campaign(db, name)
@@ -192,6 +219,9 @@ def preview(ctx: click.Context, name: str, email: str, form: str, output: Path |
         slow = LetterWriter(runtime.letter_tools, letter).why_per_recipient(to)
         if slow:
             say(f"rendered per recipient because {slow}")
+    if as_json:
+        print_json({"campaign": name, "recipient": to.email, "note": note, **asdict(rendered)})
+        return
     match form:
         case "html":
             data = rendered.html.encode()
@@ -203,8 +233,8 @@ def preview(ctx: click.Context, name: str, email: str, form: str, output: Path |
     if output is None:
         click.echo(data, nl=False)
     else:
-        output.write_bytes(data)
-        say(f"written to {output}")
+        with whole_file(output) as file:
+            file.write(data)
 
 
 @campaign.command()
@@ -264,7 +294,7 @@ def queue(ctx: click.Context, name: str, moment: str | None, yes: bool, as_json:
                 f"campaign {name!r} is {row.state}: it was queued already;"
                 f" see  mailer campaign status {name}"
             )
-        whom = f"segment {row.segment}" if row.segment else "everybody"
+        whom = _whom(db, row.segment)
     require_sending_settings(runtime.launch_tools)
     confirm(f"Send {row.letter} to {whom}?", yes=yes)
     with runtime.database.write() as db:
@@ -286,7 +316,8 @@ def queue(ctx: click.Context, name: str, moment: str | None, yes: bool, as_json:
         say(f"note: {note}")
     if launched.state == CampaignState.SENDING and not rung:
         say("rung: false - no Redis answered; the sweep finds the campaign within ten seconds")
-    say(f"{launched.audience:,} letters queued; follow with  mailer campaign status {name} --watch")
+    queued = count_of(launched.audience, "letter")
+    say(f"{queued} queued; follow with  mailer campaign status {name} --watch")
 
 
 @campaign.command()
@@ -297,18 +328,14 @@ def queue(ctx: click.Context, name: str, moment: str | None, yes: bool, as_json:
 def status(ctx: click.Context, name: str, watch: bool, as_json: bool) -> None:
     """Show where every letter of a campaign stands."""
     runtime = runtime_of(ctx)
-    if watch and not as_json and sys.stdout.isatty():
-        _watch_live(runtime, name)
-        return
-    while True:
-        progress = _look(runtime, name)
-        if as_json:
-            print_json(asdict(progress))
+    try:
+        if watch and not as_json and sys.stdout.isatty():
+            _watch_live(runtime, name)
         else:
-            print_table(["", progress.campaign], _progress_rows(progress))
-        if not watch or progress.state in _ENDED:
-            return
-        time.sleep(_WATCH_EVERY_SECONDS)
+            _print_status(runtime, name, watch=watch, as_json=as_json)
+    except KeyboardInterrupt:
+        say(f"no longer watching; {name} goes on: mailer campaign status {name} --watch")
+        ctx.exit(INTERRUPTED)
 
 
 @campaign.command()
@@ -356,7 +383,7 @@ def cancel(ctx: click.Context, name: str, yes: bool, as_json: bool) -> None:
     with runtime.database.write() as db:
         row = find_campaign(db, name)
         count = cancel_campaign(db, row, now=runtime.clock.now(), real_now=real_now())
-    _tell(as_json, name, row.state, f"{count:,} letters will not be sent", cancelled=count)
+    _tell(as_json, name, row.state, f"{count_of(count, 'letter')} will not be sent", cancelled=count)
 
 
 @campaign.command()
@@ -401,23 +428,19 @@ def ledger_(
             _write_json_rows(file, name, rows)
             return
         writer = csv.writer(file)
-        writer.writerow(
-            [
-                "recipient",
-                "state",
-                "reason",
-                "relay",
-                "code",
-                "enhanced_code",
-                "attempts",
-                "message_id",
-                "at",
-            ]
-        )
+        writer.writerow(_LEDGER_COLUMNS)
         for row in rows:
             writer.writerow(
                 [defuse(value) if isinstance(value, str) else value for value in row.values()]
             )
+
+
+def _whom(db: Session, segment: str | None) -> str:
+    """``everybody, 2,000 recipients``: who gets the letter if nothing changes before it is queued."""
+    chosen = select_segment(find_segment(db, segment).rule if segment else None).subquery()
+    reached = select(func.count()).select_from(Recipient).where(Recipient.id.in_(select(chosen)))
+    count = db.scalar(reached.where(~is_suppressed())) or 0
+    return f"{f'segment {segment}' if segment else 'everybody'}, {count_of(count, 'recipient')}"
 
 
 def _test_addressee(db: Session, text: str) -> Addressee:
@@ -465,13 +488,8 @@ def _output(path: Path | None) -> Iterator[IO[str]]:
     if path is None:
         yield sys.stdout
         return
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with os.fdopen(create_new(temporary), "w", encoding="utf-8", newline="") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+        yield file
 
 
 def _look(runtime: Runtime, name: str) -> Progress:
@@ -479,19 +497,34 @@ def _look(runtime: Runtime, name: str) -> Progress:
         return look_at(db, find_campaign(db, name), now=real_now())
 
 
+def _print_status(runtime: Runtime, name: str, *, watch: bool, as_json: bool) -> None:
+    """Print one look, or one a second until the campaign has ended."""
+    while True:
+        progress = _look(runtime, name)
+        if as_json:
+            print_json(asdict(progress))
+        else:
+            zone = runtime.settings.zone
+            print_table(["", progress.campaign], _progress_rows(progress), zone=zone)
+        if not watch or progress.state in _ENDED:
+            return
+        time.sleep(_WATCH_EVERY_SECONDS)
+
+
 def _watch_live(runtime: Runtime, name: str) -> None:
+    zone = runtime.settings.zone
     progress = _look(runtime, name)
-    with Live(_live_table(progress), auto_refresh=False) as live:
+    with Live(_live_table(progress, zone), auto_refresh=False) as live:
         while progress.state not in _ENDED:
             time.sleep(_WATCH_EVERY_SECONDS)
             progress = _look(runtime, name)
-            live.update(_live_table(progress), refresh=True)
+            live.update(_live_table(progress, zone), refresh=True)
 
 
-def _live_table(progress: Progress) -> Table:
+def _live_table(progress: Progress, zone: ZoneInfo) -> Table:
     table = Table("", progress.campaign, box=None, pad_edge=False)
     for label, value in _progress_rows(progress):
-        table.add_row(str(label), "–" if value is None else str(value))
+        table.add_row(label, cell_text(value, zone))
     return table
 
 

@@ -31,6 +31,7 @@ from recipients.errors import (
 )
 
 FAILED, DONE_IN_PART, NOT_FOUND, NOT_NOW, UNAVAILABLE, SETTINGS = 1, 3, 4, 5, 69, 78
+INTERRUPTED = 130
 
 _CODES: dict[type[Exception], int] = {
     LetterError: FAILED,

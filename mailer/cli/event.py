@@ -65,6 +65,9 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json({"events": events})
         return
+    if not events:
+        say("no events yet; take some in with  mailer event import")
+        return
     print_table(
         ["event", "date", "time", "region", "place", "programme", "registration", "interested"],
         [

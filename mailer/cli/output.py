@@ -1,18 +1,22 @@
 """How every command speaks: data on stdout, the rest on stderr, and a question before harm."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mailer.foundation.files import create_new
 from mailer.foundation.log import configure_log
 from mailer.foundation.settings import Settings, load_settings
 from mailer.runtime import Runtime, open_runtime
@@ -66,17 +70,53 @@ def print_json(data: dict[str, Any]) -> None:
 
 
 def print_table(
-    headings: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str | None = None,
+    zone: ZoneInfo | None = None,
 ) -> None:
-    """Print a table; numbers to the right, missing values as a dash."""
+    """Print a table; numbers to the right, missing values as a dash.
+
+    Args:
+        zone: in which moments are shown; by default their own.
+    """
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, heading in enumerate(headings):
         numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[_cell(value) for value in row])
+        table.add_row(*[cell_text(value, zone) for value in row])
     width = None if sys.stdout.isatty() else _FILE_WIDTH
     Console(width=width, soft_wrap=width is not None).print(table, markup=False)
+
+
+def count_of(count: int, noun: str) -> str:
+    """``1 letter``, ``2,000 letters``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file written beside its place and moved there when whole: nobody ever reads half of it.
+
+    Args:
+        mode: who may read it, under the umask; by default its owner alone.
+
+    Raises:
+        click.ClickException: it cannot be written; what lay there before is as it was.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(create_new(beside, mode=mode), "wb") as file:
+            yield file
+        beside.replace(path)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+    say(f"written: {path}")
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -117,11 +157,12 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
     yield report
 
 
-def _cell(value: object) -> str:
+def cell_text(value: object, zone: ZoneInfo | None = None) -> str:
+    """A value as a table shows it."""
     if value is None or value == "":
         return "–"
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M")
+        return f"{value.astimezone(zone) if zone else value:%Y-%m-%d %H:%M}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

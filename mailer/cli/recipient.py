@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from mailer.cli.errors import DONE_IN_PART
 from mailer.cli.output import (
+    count_of,
     json_option,
     print_json,
     print_table,
@@ -126,7 +127,8 @@ def _print_result(result: ImportResult, *, as_json: bool, dry_run: bool) -> None
     for refusal in result.refusals:
         say(f"{refusal.file}, line {refusal.line}: {refusal.reason}")
     if result.rejected:
-        say(f"{result.rejected} rows refused: correct {result.rejects_file} and import it")
+        refused = count_of(result.rejected, "row")
+        say(f"{refused} refused: correct {result.rejects_file} and import it")
     if as_json:
         print_json(
             {
@@ -183,7 +185,8 @@ def show(ctx: click.Context, email: str, as_json: bool) -> None:
     extra = {f"attributes.{key}": value for key, value in shown.pop("attributes").items()}
     shown["suppressed"] = shown["suppressed"] or "no"
     shown["shared"] = "yes" if shown["shared"] else "no"
-    print_table(["field", "value"], [[key, value] for key, value in {**shown, **extra}.items()])
+    rows = [[key, value] for key, value in {**shown, **extra}.items()]
+    print_table(["field", "value"], rows, zone=runtime.settings.zone)
 
 
 @recipient.command("suppress")
@@ -209,7 +212,8 @@ def suppress_(ctx: click.Context, email: str, reason: str, as_json: bool) -> Non
     elif added:
         say(f"suppressed ({kept.reason}): it gets no more mail")
     else:
-        say(f"it was suppressed already ({kept.reason}, {kept.created_at:%Y-%m-%d})")
+        day = kept.created_at.astimezone(runtime.settings.zone).date()
+        say(f"it was suppressed already ({kept.reason}, {day})")
 
 
 @recipient.command("unsuppress")

@@ -9,6 +9,7 @@ import click
 
 from mailer.cli.output import (
     confirm,
+    count_of,
     json_option,
     print_json,
     print_table,
@@ -112,7 +113,9 @@ def run(ctx: click.Context, moment: str | None, yes: bool, as_json: bool) -> Non
     now = _read_moment(runtime, moment)
     due = [one for one in _plan(runtime, now) if one.state is ReminderState.DUE]
     recipients = sum(one.audience for one in due)
-    confirm(f"Send {len(due)} reminders to {recipients} recipients?", yes=yes)
+    if due:
+        what = f"{count_of(len(due), 'reminder')} to {count_of(recipients, 'recipient')}"
+        confirm(f"Send {what}?", yes=yes)
     launched = launch_due_reminders(runtime.launch_tools, runtime.database, now=now)
     campaigns = [one.campaign_id for one in launched if one.campaign_id is not None]
     rung = bool(campaigns) and ring(runtime.settings, campaigns)

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -12,8 +11,7 @@ from typing import Any
 import click
 
 from mailer.campaigns.lifecycle import find_campaign
-from mailer.cli.output import json_option, json_text, print_table, runtime_of, say
-from mailer.foundation.files import create_new
+from mailer.cli.output import json_option, json_text, print_table, runtime_of, whole_file
 from mailer.foundation.settings import Settings
 from mailer.reports.figures import campaign_report
 from mailer.reports.flat import write_csv
@@ -94,8 +92,9 @@ def campaign_(
         )
     limit = _MOST_ROWS_ON_A_SCREEN if dimensions is None else None
     if output is not None:
-        _write_whole(output, _render(figures, form, runtime.settings, limit=limit))
-        say(f"written: {output}")
+        content = _render(figures, form, runtime.settings, limit=limit)
+        with whole_file(output, mode=0o666) as file:  # figures, for whom the umask says
+            file.write(content)
     elif form == "table":
         _print_tables(figures, limit=limit)
     else:
@@ -224,15 +223,3 @@ def _print_part(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
 
 def _percent(part: int | None, whole: int) -> str | None:
     return f"{part / whole:.1%}" if part is not None and whole else None
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside the file and move into its place: nobody ever reads half a report."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(create_new(beside, mode=0o666), "wb") as file:  # figures, for whom the umask says
-            file.write(content)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error

@@ -57,8 +57,10 @@ def list_(ctx: click.Context, as_json: bool) -> None:
                 ]
             }
         )
-    else:
+    elif found:
         print_table(["segment", "rule"], [[each.name, each.rule] for each in found])
+    else:
+        say("no segments yet; make one with  mailer segment create")
 
 
 @segment.command("count")

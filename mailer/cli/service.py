@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import signal
 import time
@@ -63,7 +64,8 @@ def web(ctx: click.Context, port: int, host: str) -> None:
     """Run only the web application."""
     runtime = runtime_of(ctx)
     # Command line and web are two doors of one house: neither imports the other, this one opens it.
-    importlib.import_module("mailer.web.server").serve(runtime, host, port)
+    with contextlib.suppress(KeyboardInterrupt):  # the server has ended in order by then
+        importlib.import_module("mailer.web.server").serve(runtime, host, port)
 
 
 @click.command()
@@ -98,6 +100,9 @@ def sink(
     try:
         asyncio.run(_until_signalled(serving))
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            taken = f"port {port} on {host} is taken; choose another with --port"
+            raise ServiceFailed(taken) from error
         raise ServiceFailed(
             f"the sink cannot run on port {port} in {folder}: {error.strerror}"
         ) from error

@@ -27,9 +27,9 @@ from mailer.foundation.database import Database, DatabaseUnavailable, open_datab
 from mailer.foundation.log import configure_log
 from mailer.foundation.settings import Settings, SettingsError, settings_path
 from mailer.schema import SchemaBehind, current_revision, require_current_schema, upgrade_schema
+from mailer.smtp.relays import BadRelay, parse_relay
 
 _CONNECT_SECONDS = 3.0
-_DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 _KEYS = ("secret_key", "suppression_key")
 
@@ -266,6 +266,7 @@ def _check_all(in_force: Settings) -> list[Check]:
         _check_sender(in_force),
         _check_tracking(in_force),
         _check_public_url(in_force),
+        *_check_templates(in_force),
         *_check_relays(in_force),
     ]
 
@@ -366,17 +367,25 @@ def _check_relays(in_force: Settings) -> list[Check]:
 
 
 def _check_relay(url: str) -> Check:
-    """Only whether it can be reached; the password in the URL is never shown."""
+    """Whether its URL makes sense and it can be reached; the password in it is never shown."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        return Check("relay", ok=False, detail="must look like smtp://user:password@host:587")
-    try:
-        with socket.create_connection((host, port), _CONNECT_SECONDS):
-            return Check("relay", ok=True, detail=f"{host}:{port} answers")
+        relay = parse_relay(url)
+        with socket.create_connection((relay.host, relay.port), _CONNECT_SECONDS):
+            return Check("relay", ok=True, detail=f"{relay.name} answers")
+    except BadRelay as error:
+        return Check("relay", ok=False, detail=str(error))
     except OSError as error:
-        return Check("relay", ok=False, detail=f"{host}:{port}: {error.strerror or error}")
+        return Check("relay", ok=False, detail=f"{relay.name}: {error.strerror or error}")
+
+
+def _check_templates(in_force: Settings) -> list[Check]:
+    """Only if the office has letters of its own."""
+    folder = in_force.templates_dir
+    if folder is None:
+        return []
+    if not (folder / "letters").is_dir():
+        return [Check("templates", ok=False, detail=f"there is no folder {folder / 'letters'}")]
+    return [Check("templates", ok=True, detail=str(folder))]
 
 
 @click.command()

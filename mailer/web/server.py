@@ -48,6 +48,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
+        reason, _, _ = str(error.strerror).partition(" (while")  # what follows repeats the address
         raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port"
+            f"cannot listen on {host}:{port} ({reason}): choose another with --port"
         ) from error

@@ -415,3 +415,16 @@ def test_the_rejects_file_does_not_go_where_somebody_laid_a_link(
 
     assert victim.read_text() == "kept"
     assert "rubbish" in (tmp_path / "afvist.csv").read_text()
+
+
+def test_a_list_with_the_longest_of_names_has_a_rejects_file_too(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{'å' * 125}.csv"
+    path.write_text("E-mail\nrubbish\n", encoding="utf-8")
+    options = ImportOptions(rejects_folder=tmp_path / "rejects")
+
+    result = import_files(database, [path], hash_key=KEY, clock=CLOCK, options=options)
+
+    assert result.rejects_file is not None
+    assert result.rejects_file.exists()
