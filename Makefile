@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo up test check pack lock clean
+.PHONY: help install demo up test check bench pack lock clean
 
 help: ## What there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ check: $(VENV)/.development ## Format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.development ## What a letter costs, as a ratio to the usual way, in one run
+	@$(BIN)/python bench/letters.py
 
 pack: $(VENV)/.development ## The startpakke as a PDF, from its text
 	$(BIN)/python -c "import typst; typst.compile('templates/pack/startpakke.typ', \

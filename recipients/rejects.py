@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mailer.foundation.cells import defuse
 from mailer.foundation.files import create_new
+from recipients.cells import defuse
 from recipients.columns import REJECT_HEADINGS
 
 

@@ -5,7 +5,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns import ledger
-from mailer.campaigns.audience import is_suppressed
+from mailer.campaigns.audience import is_suppressed, matches_patterns
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.lifecycle import (
     cancel_campaign,
@@ -46,7 +46,6 @@ from mailer.cli.output import (
     whole_file,
     yes_option,
 )
-from mailer.foundation.cells import defuse
 from mailer.foundation.clock import real_now
 from mailer.foundation.settings import SettingsError, TrackingMode
 from mailer.launch import launch_campaign, require_sending_settings
@@ -62,6 +61,7 @@ from mailer.sending.variants import variant_reader
 from mailer.sending.writer import LetterWriter
 from mailer.tasks.ring import ring
 from recipients.addresses import parse_address
+from recipients.cells import defuse
 from recipients.errors import BadAddress, RecipientNotFound
 from recipients.finding import find_recipient
 from recipients.models import Recipient
@@ -294,7 +294,7 @@ def queue(ctx: click.Context, name: str, moment: str | None, yes: bool, as_json:
                 f"campaign {name!r} is {row.state}: it was queued already;"
                 f" see  mailer campaign status {name}"
             )
-        whom = _whom(db, row.segment)
+        whom = _whom(db, row.segment, runtime.settings.allowed_patterns)
     require_sending_settings(runtime.launch_tools)
     confirm(f"Send {row.letter} to {whom}?", yes=yes)
     with runtime.database.write() as db:
@@ -435,12 +435,13 @@ def ledger_(
             )
 
 
-def _whom(db: Session, segment: str | None) -> str:
+def _whom(db: Session, segment: str | None, allowed: Sequence[str] | None) -> str:
     """``everybody, 2,000 recipients``: who gets the letter if nothing changes before it is queued."""
-    chosen = select_segment(find_segment(db, segment).rule if segment else None).subquery()
-    reached = select(func.count()).select_from(Recipient).where(Recipient.id.in_(select(chosen)))
-    count = db.scalar(reached.where(~is_suppressed())) or 0
-    return f"{f'segment {segment}' if segment else 'everybody'}, {count_of(count, 'recipient')}"
+    chosen = select_segment(find_segment(db, segment).rule if segment else None)
+    reached = select(func.count()).select_from(Recipient).where(Recipient.id.in_(chosen))
+    count = db.scalar(reached.where(~is_suppressed(), matches_patterns(allowed))) or 0
+    trial = " (trial mode)" if allowed is not None else ""
+    return f"{f'segment {segment}' if segment else 'everybody'}, {count_of(count, 'recipient')}{trial}"
 
 
 def _test_addressee(db: Session, text: str) -> Addressee:

@@ -101,7 +101,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}{_help_of(error)}", err=True)
+        message = error.format_message().rstrip(".")
+        click.echo(f"error: {message}{_help_of(error)}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

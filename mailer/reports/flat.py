@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TextIO
 
-from mailer.foundation.cells import defuse
 from mailer.reports.report import CampaignReport, EventFigures
+from recipients.cells import defuse
 
 HEADINGS = ("section", "dimension", "value", "measure", "figure")
 _EVENT_MEASURES = (

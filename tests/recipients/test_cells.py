@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.foundation.cells import defuse
+from recipients.cells import defuse
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+45 1", "-1", "@SUM(A1)", "\t1", "\r1"])
