@@ -5,7 +5,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import String, bindparam, case, cast, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -17,6 +29,7 @@ from mailer.campaigns.models import (
     CampaignState,
     Delivery,
     DeliveryState,
+    UncertainPolicy,
 )
 from recipients.models import Recipient
 
@@ -40,6 +53,8 @@ UNFINISHED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 
 RETRY_BATCH_SIZE = 4_000
 _READ_AT_ONCE = 5_000
+_MOST_TIMES_UNCERTAIN = 2
+_WAITING = (DeliveryState.DEFERRED, DeliveryState.UNCERTAIN)
 
 
 class FenceMoved(Exception):
@@ -156,36 +171,55 @@ def finalise_batch(
         _write_range(db, batch, sample, expected=len(outcomes) - len(named), now=now)
 
 
-def release_deferred(db: Session, *, now: datetime) -> list[int]:
-    """Put deferred deliveries whose time has come into retry batches.
+def release_waiting(db: Session, *, now: datetime) -> None:
+    """Put into retry batches what is to be offered again.
+
+    That is deferred deliveries whose time has come, and uncertain ones of campaigns that send such
+    letters once more.
 
     Args:
         now: real time.
-
-    Returns:
-        The campaigns that got a batch.
     """
-    due = (Delivery.state == DeliveryState.DEFERRED, Delivery.due_at <= now)
+    again = or_(
+        and_(Delivery.state == DeliveryState.DEFERRED, Delivery.due_at <= now),
+        will_be_resent(),
+    )
     campaigns = db.scalars(
         select(Delivery.campaign_id)
         .join(Campaign, Campaign.id == Delivery.campaign_id)
-        .where(*due, Campaign.state == CampaignState.SENDING)
+        .where(again, Campaign.state == CampaignState.SENDING)
         .distinct()
     ).all()
     for campaign_id in campaigns:
-        batch_id = add_retry_batch(db, campaign_id, due_at=now)
         positions = (
             select(Delivery.position)
-            .where(Delivery.campaign_id == campaign_id, *due)
+            .join(Campaign, Campaign.id == Delivery.campaign_id)
+            .where(Delivery.campaign_id == campaign_id, again)
             .order_by(Delivery.due_at, Delivery.position)
             .limit(RETRY_BATCH_SIZE)
         )
         db.execute(
             update(Delivery)
-            .where(Delivery.campaign_id == campaign_id, Delivery.position.in_(positions), *due)
-            .values(state=DeliveryState.PENDING, batch_id=batch_id, due_at=None)
+            .where(
+                Delivery.campaign_id == campaign_id,
+                Delivery.position.in_(positions),
+                Delivery.state.in_(_WAITING),  # of two sweeps at once, one finds them gone
+            )
+            .values(
+                state=DeliveryState.PENDING,
+                batch_id=add_retry_batch(db, campaign_id, due_at=now),
+                due_at=None,
+            )
         )
-    return list(campaigns)
+
+
+def will_be_resent() -> ColumnElement[bool]:
+    """True for an uncertain delivery of a joined campaign that sends such letters once more."""
+    return and_(
+        Delivery.state == DeliveryState.UNCERTAIN,
+        Delivery.attempts < _MOST_TIMES_UNCERTAIN,
+        Campaign.on_uncertain == UncertainPolicy.RESEND,
+    )
 
 
 def cancel_unclaimed(db: Session, campaign_id: int, *, now: datetime) -> int:

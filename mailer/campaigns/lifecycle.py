@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.errors import CampaignNotFound, NotAllowedNow
-from mailer.campaigns.ledger import UNFINISHED, cancel_unclaimed
+from mailer.campaigns.ledger import UNFINISHED, cancel_unclaimed, will_be_resent
 from mailer.campaigns.models import (
     Campaign,
     CampaignState,
@@ -132,7 +132,10 @@ def finish_done(db: Session, *, now: datetime) -> None:
     Args:
         now: real time.
     """
-    left = exists().where(Delivery.campaign_id == Campaign.id, Delivery.state.in_(UNFINISHED))
+    left = exists().where(
+        Delivery.campaign_id == Campaign.id,
+        or_(Delivery.state.in_(UNFINISHED), will_be_resent()),
+    )
     db.execute(
         update(Campaign)
         .where(Campaign.state == CampaignState.SENDING, ~left)

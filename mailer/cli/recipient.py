@@ -140,7 +140,8 @@ def _print_result(result: ImportResult, *, as_json: bool, dry_run: bool) -> None
         )
         return
     title = "Would be (nothing was changed)" if dry_run else None
-    print_table(["", "rows"], [[name, count] for name, count in result.counts.items()], title=title)
+    shown = [("read" if name == "rows" else name, count) for name, count in result.counts.items()]
+    print_table(["", "rows"], shown, title=title)
 
 
 @recipient.command("list")

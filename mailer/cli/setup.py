@@ -25,7 +25,7 @@ from mailer.embedded.errors import ProgramMissing
 from mailer.embedded.redis import find_server
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.log import configure_log
-from mailer.foundation.settings import Settings, SettingsError, settings_path
+from mailer.foundation.settings import SECRETS, Settings, SettingsError, settings_path
 from mailer.schema import SchemaBehind, current_revision, require_current_schema, upgrade_schema
 from mailer.smtp.relays import BadRelay, parse_relay
 
@@ -215,7 +215,9 @@ def _sources(in_force: Settings, flags: Mapping[str, object]) -> dict[str, str]:
     variables = {"database_url": ["DATABASE_URL"], "redis_url": ["REDIS_URL"]}
     sources = {}
     for name in type(in_force).model_fields:
-        known = [f"MAILER_{name.upper()}", *variables.get(name, []), f"MAILER_{name.upper()}_FILE"]
+        known = [f"MAILER_{name.upper()}", *variables.get(name, [])]
+        if name in SECRETS:
+            known.append(f"MAILER_{name.upper()}_FILE")
         variable = next((each for each in known if os.environ.get(each)), None)
         if name in flags:
             sources[name] = "--set"
@@ -371,7 +373,10 @@ def _check_relay(url: str) -> Check:
     try:
         relay = parse_relay(url)
         with socket.create_connection((relay.host, relay.port), _CONNECT_SECONDS):
-            return Check("relay", ok=True, detail=f"{relay.name} answers")
+            unlimited = (
+                "; this version does not limit its rate" if relay.rate or relay.domain_rate else ""
+            )
+            return Check("relay", ok=True, detail=f"{relay.name} answers{unlimited}")
     except BadRelay as error:
         return Check("relay", ok=False, detail=str(error))
     except OSError as error:

@@ -5,7 +5,7 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import FenceMoved, cancel_leftovers, release_deferred
+from mailer.campaigns.ledger import FenceMoved, cancel_leftovers, release_waiting
 from mailer.campaigns.lifecycle import finish_done, start_due
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
 from mailer.foundation.log import get_log
@@ -68,7 +68,7 @@ def sweep(tools: SendingTools, *, workers: int) -> dict[int, int]:
     with tools.database.write() as db:
         start_due(db, now=tools.clock.now())
         cancel_leftovers(db, now=tools.clock.now())
-        release_deferred(db, now=tools.real())
+        release_waiting(db, now=tools.real())
     finish_campaigns(tools)
     with tools.database.read() as db:
         return _rings(tools, db, workers=workers)

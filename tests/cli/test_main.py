@@ -1,8 +1,6 @@
-"""The command line as a whole: one line for what is wrong, the right exit code, and a quick start."""
+"""The command line as a whole: one line for what is wrong, with the right exit code."""
 
 import errno
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,18 +47,6 @@ def test_a_noun_alone_shows_its_verbs(mailer: Caller) -> None:
     answer = mailer("campaign")
     assert answer.code == 2
     assert "reconcile" in answer.stderr
-
-
-def test_help_loads_nothing_heavy() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "mailer.cli", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.stderr.splitlines()}
-    assert "click" in loaded
-    assert loaded.isdisjoint({"celery", "sqlalchemy", "pydantic", "rich"})
 
 
 def test_a_database_file_that_is_none_is_one_line(mailer: Caller, tmp_path: Path) -> None:

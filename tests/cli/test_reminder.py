@@ -139,7 +139,7 @@ def test_nothing_goes_without_a_yes_off_a_terminal(mailer: Caller, database: Dat
     ask(database, "hovedstaden", people=3)
     answer = mailer("reminder", "run", "--now", DUE)
     assert answer.code == 2
-    assert "Send 1 reminders to 3 recipients?" in answer.stderr
+    assert "Send 1 reminder to 3 recipients?" in answer.stderr
     with database.read() as db:
         assert db.scalar(select(func.count()).select_from(Reminder)) == 0
 

@@ -141,6 +141,12 @@ def test_settings_show_masks_secrets_and_tells_where_each_value_comes_from(
     assert "hemmeligt" not in table.stdout + result.stdout
 
 
+def test_a_file_gives_secrets_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_SENDER_FILE", "sender.txt")
+    shown = json.loads(run("settings", "show", "--json").stdout)
+    assert shown["sources"]["sender"] == "default"
+
+
 def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     (tmp_path / "mailer.toml").write_text("trakcing = 1\n")
     result = run("settings", "show")
@@ -174,8 +180,10 @@ def test_doctor_is_content_with_a_relay_that_answers() -> None:
             "--set",
             f"smtp_relays=smtp://bruger:hemmeligt@127.0.0.1:{port}?starttls=never",
         )
+        limited = doctor("--set", f"smtp_relays=smtp://127.0.0.1:{port}?rate=10")
     assert all(check["ok"] for check in checks.values())
     assert checks["relay"]["detail"] == f"127.0.0.1:{port} answers"
+    assert "does not limit its rate" in str(limited["relay"]["detail"])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +194,9 @@ def test_doctor_is_content_with_a_relay_that_answers() -> None:
         ("public_url=http://brev.example", "public url", "must be https"),
         ("redis_url=redis://127.0.0.1:1/0", "redis", "cannot be reached"),
         ("database_url=postgresql://127.0.0.1:1/none", "database", "refused"),
+        ("smtp_relays=smtp://relay.example?color=red", "relay", "no such option: color"),
         ("state_dir=/proc/none", "state folder", "cannot write"),
+        ("templates_dir=/proc/none", "templates", "there is no folder /proc/none/letters"),
         ("timezone=Mars/Olympus", "settings", "no such time zone"),
     ],
 )

@@ -14,12 +14,13 @@ from sqlalchemy import select
 
 from mailer.campaigns.ledger import Outcome, count_states, reconcile
 from mailer.campaigns.lifecycle import find_campaign
-from mailer.campaigns.models import Delivery, DeliveryState
+from mailer.campaigns.models import Delivery, DeliveryState, UncertainPolicy
 from mailer.foundation.clock import real_now
 from mailer.foundation.journal import Journal, JournalHeld, take_over
 from mailer.launch import launch_campaign
 from mailer.runtime import Runtime
 from mailer.sending.claims import claim_batch
+from mailer.sending.letters import message_id_of
 from mailer.sending.notes import note_dot, note_outcome, read_notes
 from mailer.sending.tools import SendingTools, journal_folder
 from mailer.sending.work import send_batches, sweep
@@ -135,6 +136,50 @@ def test_a_journal_is_held_by_one_process_and_a_torn_line_is_no_line(tmp_path: P
     journal.close()
     with take_over(tmp_path / "j") as taken:
         assert list(taken.lines()) == ["whole"]
+
+
+def test_an_uncertain_letter_that_must_arrive_is_sent_once_more(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    runtime = with_relay(runtime, relay.port)
+    with runtime.database.write() as db:
+        (recipient,) = make_recipients(db, 1)
+    with runtime.database.write() as db:
+        campaign = make_campaign(db, name="brev", on_uncertain=UncertainPolicy.RESEND)
+        campaign_id = launch_campaign(runtime.launch_tools, db, campaign, now=NOW).campaign_id
+    relay.cut_after_dot.add(recipient.email)
+    with runtime.sending_tools() as tools:
+        send_batches(tools, campaign_id=campaign_id)
+        assert states(runtime) == {1: "uncertain"}
+        with runtime.database.read() as db:
+            assert find_campaign(db, "brev").state == "sending"
+        sweep(tools, workers=1)
+        send_batches(tools, campaign_id=campaign_id)
+        sweep(tools, workers=1)
+        assert states(runtime) == {1: "uncertain"}, "once more, and not for ever"
+        with runtime.database.read() as db:
+            assert find_campaign(db, "brev").state == "finished"
+            assert reconcile(db, find_campaign(db, "brev")).complete
+    assert relay.recipients == []
+
+
+def test_the_copy_of_an_uncertain_letter_arrives(runtime: Runtime, relay: ScriptedRelay) -> None:
+    runtime = with_relay(runtime, relay.port)
+    with runtime.database.write() as db:
+        (recipient,) = make_recipients(db, 1)
+    with runtime.database.write() as db:
+        campaign = make_campaign(db, name="brev", on_uncertain=UncertainPolicy.RESEND)
+        campaign_id = launch_campaign(runtime.launch_tools, db, campaign, now=NOW).campaign_id
+    relay.cut_after_dot.add(recipient.email)
+    with runtime.sending_tools() as tools:
+        send_batches(tools, campaign_id=campaign_id)
+        relay.cut_after_dot.clear()
+        sweep(tools, workers=1)
+        send_batches(tools, campaign_id=campaign_id)
+
+    assert states(runtime) == {1: "sent"}
+    letter = relay.letter_to(recipient.email)
+    assert letter["Message-ID"] == f"<{message_id_of(runtime.letter_tools, campaign_id, 1)}>"
 
 
 WORKER = """
