@@ -269,18 +269,26 @@ def _probe(tools: LaunchTools, db: Session, letter: CampaignLetter, recipients: 
 
     Raises:
         LetterError: the letter asks for something nobody has.
+        LaunchRefused: it asks for something that not one of them has.
     """
     kinds = (
         select(func.min(Recipient.id))
         .where(Recipient.id.in_(recipients), ~is_suppressed())
         .group_by(Recipient.role, Recipient.sector, Recipient.language, Recipient.name.is_(None))
     )
+    lacking: RecipientValueError | None = None
+    written = 0
     for recipient in db.scalars(select(Recipient).where(Recipient.id.in_(kinds))):
         to = sample_addressee(db, recipient)
         try:
             write_message(tools.letters, letter, to, render_letter(tools.letters, letter, to))
-        except RecipientValueError:
-            continue
+            written += 1
+        except RecipientValueError as error:
+            lacking = error
+    if lacking is not None and not written:
+        raise LaunchRefused(
+            f"letter {letter.letter.source.name!r} could be written to nobody it was tried on: {lacking}"
+        )
 
 
 def _check_events(db: Session, letter: CampaignLetter) -> list[str]:

@@ -18,6 +18,7 @@ from mailer.events.dates import Lead, due_moment, parse_lead, resolve_local
 from mailer.events.errors import AlreadySent, BadLead
 from mailer.events.fields import FIELDS
 from mailer.events.models import Event, EventState, Reminder, ReminderRequest, ReminderState
+from mailer.foundation.log import get_log
 from mailer.rendering.errors import LetterError
 from mailer.rendering.source import LetterSource, list_letters, load_letter
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
@@ -28,6 +29,8 @@ ON_TIME = timedelta(minutes=10)
 
 _PERSONAL_MODES = ("personal", "consent")
 """Modes that may keep a click with its recipient; under consent, only for those who gave it."""
+
+_log = get_log(__name__)
 
 
 class AudienceRule(StrEnum):
@@ -67,10 +70,14 @@ class PlannedReminder:
 def reminder_letters(folders: Sequence[Path]) -> list[LetterSource]:
     """The letters that are reminders: those whose manifest names leads.
 
-    Raises:
-        LetterError: a letter cannot be read.
+    A letter that cannot be read is left out and logged: it must not hold up the others.
     """
-    letters = (load_letter(name, folders) for name in list_letters(folders))
+    letters = []
+    for name in list_letters(folders):
+        try:
+            letters.append(load_letter(name, folders))
+        except LetterError as error:
+            _log.error("letter cannot be read", letter=name, error=str(error))
     return [letter for letter in letters if letter.leads]
 
 

@@ -204,8 +204,18 @@ def compile_letter(recipe: Recipe, marks: Marks) -> CompiledLetter:
     return CompiledLetter(recipe, marks, use)
 
 
+def printed(recipient: RecipientValues, name: str) -> str:
+    """A field as the templates print it; a missing one prints nothing.
+
+    Raises:
+        RecipientValueError: the recipient has no such attribute.
+    """
+    value = value_of(recipient, name)
+    return "" if value is None else str(value)
+
+
 def value_of(recipient: RecipientValues, name: str) -> object:
-    """A field's value as the templates would print it.
+    """A field's value.
 
     Raises:
         RecipientValueError: the recipient has no such attribute.

@@ -61,6 +61,7 @@ def make_environment(files: Mapping[str, str], language: str, *, autoescape: boo
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_print_nothing_for_none,
     )
     language = language if language in _DAYS else DEFAULT_LANGUAGE
     filters: dict[str, Callable[..., str]] = {
@@ -69,6 +70,11 @@ def make_environment(files: Mapping[str, str], language: str, *, autoescape: boo
     }
     environment.filters.update(filters)
     return environment
+
+
+def _print_nothing_for_none(value: object) -> object:
+    """A letter says nothing where a value is missing, and never "None"."""
+    return "" if value is None else value
 
 
 def long_date(day: date, language: str) -> str:

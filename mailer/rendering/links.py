@@ -9,7 +9,7 @@ _IN_HTML = re.compile(
     r"""(?P<before><a\b[^>]*?\shref\s*=\s*)(?P<quote>["'])\s*(?P<url>https?://[^"'<>\s{}]+)\s*(?P=quote)""",
     re.IGNORECASE,
 )
-_IN_TEXT = re.compile(r"(?P<url>https?://[^\s<>\"'{}]*[^\s<>\"'{}.,;:!?)\]])")
+_IN_TEXT = re.compile(r"(?P<url>https?://(?![^\s<>\"']*\{)[^\s<>\"'{}]*[^\s<>\"'{}.,;:!?)\]])")
 
 
 def extract_literal_links(source: LetterSource) -> tuple[LetterSource, tuple[str, ...]]:

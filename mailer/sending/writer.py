@@ -11,7 +11,7 @@ from mailer.rendering.compiled import (
     Variant,
     compile_letter,
     encode_field,
-    value_of,
+    printed,
 )
 from mailer.rendering.message import common_header, personal_header
 from mailer.rendering.values import LetterValues, RecipientValues
@@ -103,7 +103,7 @@ class LetterWriter:
     def _value(self, slot: str, to: Addressee, tracked_as: int | None) -> bytes:
         context, colon, name = slot.partition(":")
         if colon:
-            return encode_field(str(value_of(to.values, name)), html=context == "html")
+            return encode_field(printed(to.values, name), html=context == "html")
         sign, campaign_id = self._tools.tokens.sign, self._letter.campaign_id
         match slot:
             case Purpose.OPEN | Purpose.CLICK:

@@ -119,3 +119,21 @@ def test_an_unknown_letter_names_those_that_exist(tmp_path: Path) -> None:
         load_letter("../a", [tmp_path])
     with pytest.raises(LetterError, match=r"body\.txt, body\.html is missing"):
         load_letter("a", [tmp_path])
+
+
+def test_a_missing_value_prints_nothing() -> None:
+    letter = Letter(source(body_txt="Hej {{ recipient.name }}!"))
+    assert letter.render(values(name=None), pixel=None).text == "Hej !"
+
+
+def test_an_address_made_by_the_template_stays_as_it_is() -> None:
+    text = "Se https://x.example/{{ recipient.role }} og https://y.example/a."
+    tracked, urls = extract_literal_links(source(body_txt=text))
+    assert urls == ("https://y.example/a",)
+    assert Letter(tracked).render(values(), pixel=None).text.startswith("Se https://x.example/leder og")
+
+
+@pytest.mark.parametrize("template", ["{{ 1/0 }}", "{% for x in range(10**12) %}{% endfor %}"])
+def test_what_cannot_be_reckoned_is_an_error_of_the_letter(template: str) -> None:
+    with pytest.raises(LetterError, match=r"brev/body\.txt"):
+        Letter(source(body_txt=template)).render(values(), pixel=None)

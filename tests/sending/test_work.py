@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -17,7 +18,7 @@ from mailer.campaigns.ledger import (
 from mailer.campaigns.lifecycle import cancel_campaign, find_campaign, pause_campaign, resume_campaign
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
 from mailer.foundation.clock import real_now
-from mailer.launch import Launched, launch_campaign
+from mailer.launch import Launched, LaunchRefused, launch_campaign
 from mailer.runtime import Runtime
 from mailer.sending.claims import claim_batch, take_over_claim
 from mailer.sending.work import send_batches, sweep
@@ -341,3 +342,36 @@ def test_a_batch_taken_over_is_not_written_twice(runtime: Runtime, relay: Script
             back_at=real_now(),
         )
     assert states(runtime) == {"a@kommune.example": "pending"}
+
+
+def own_letter(folder: Path, text: str) -> Path:
+    letter = folder / "letters" / "egen"
+    letter.mkdir(parents=True)
+    (letter / "subject.txt").write_text("Emne", encoding="utf-8")
+    (letter / "body.txt").write_text(text, encoding="utf-8")
+    (letter / "body.html").write_text("<body></body>", encoding="utf-8")
+    return folder
+
+
+def test_who_lacks_what_the_letter_needs_fails_alone(
+    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
+) -> None:
+    folder = own_letter(tmp_path, "{{ recipient.attributes.nummer }}")
+    runtime = with_relay(runtime, relay.port, templates_dir=folder)
+    with runtime.database.write() as db:
+        make_recipient(db, address="a@kommune.example", attributes={"nummer": "7"}, role="leder")
+        make_recipient(db, address="b@kommune.example")
+    launched = launch(runtime, letter="egen")
+
+    work(runtime, launched)
+
+    assert states(runtime) == {"a@kommune.example": "sent", "b@kommune.example": "failed"}
+
+
+def test_a_letter_that_nobody_can_get_is_refused_at_the_launch(
+    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
+) -> None:
+    folder = own_letter(tmp_path, "{{ recipient.attributes.numer }}")
+    runtime = with_relay(runtime, relay.port, templates_dir=folder)
+    with pytest.raises(LaunchRefused, match="no attribute 'numer'"):
+        launch(runtime, "a@kommune.example", letter="egen")
