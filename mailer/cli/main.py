@@ -96,7 +96,7 @@ def cli(ctx: click.Context, config: Path | None, assignments: tuple[str, ...]) -
 def main() -> None:
     """Run the command line and end with the exit code that tells scripts what happened."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="mailer", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)

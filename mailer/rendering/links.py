@@ -9,7 +9,11 @@ _IN_HTML = re.compile(
     r"""(?P<before><a\b[^>]*?\shref\s*=\s*)(?P<quote>["'])\s*(?P<url>https?://[^"'<>\s{}]+)\s*(?P=quote)""",
     re.IGNORECASE,
 )
-_IN_TEXT = re.compile(r"(?P<url>https?://(?![^\s<>\"']*\{)[^\s<>\"'{}]*[^\s<>\"'{}.,;:!?)\]])")
+_IN_TEXT = re.compile(
+    r"(?P<url>https?://"
+    r"(?![^\s<>\"'{]*\{(?!%-?\s*end))"  # template code makes it; a block only ends
+    r"[^\s<>\"'{}]*[^\s<>\"'{}.,;:!?)\]])"
+)
 
 
 def extract_literal_links(source: LetterSource) -> tuple[LetterSource, tuple[str, ...]]:
