@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import text
@@ -19,6 +20,11 @@ from mailer.foundation.settings import Settings, load_settings
 from mailer.runtime import Runtime
 from mailer.schema import upgrade_schema
 from mailer.tracking.tokens import Tokens
+
+hypothesis.settings.register_profile(
+    "mailer", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("mailer")  # how long a test takes is the machine's business
 
 NOW = datetime(2014, 3, 7, 8, 0, tzinfo=UTC)
 SECRET_KEY = "test-key-0123456789abcdef"
