@@ -38,7 +38,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE_ADDRESS = re.compile(r"[^\s<>@,;:\"\\]+@[^\s<>@,;:\"\\]+")
 _WEB_ADDRESS = re.compile(r"[A-Za-z0-9%:/\[\]._~@?#=&+-]+")
 """What may stand in an attribute and in a header without being escaped there."""
-_SHORTEST_KEY = 8
+_SHORTEST_KEY = 16
 _ENCODED = "; in a password / ? # @ and the like are written %2F %3F %23 %40"
 _UNIX_SOCKET_LIMIT = 107  # unix(7), less the closing NUL
 
