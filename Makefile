@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo up test check bench pack lock clean
+.PHONY: help install demo up test check bench chaos pack lock clean
 
 help: ## What there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -28,8 +28,12 @@ check: $(VENV)/.development ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.development ## What a letter costs, as a ratio to the usual way, in one run
-	@$(BIN)/python bench/letters.py
+bench: $(VENV)/.development ## What a letter costs and how fast letters leave; make bench B=campaign for one (docs/benchmarks.md)
+	@set -e; for bench in $(or $(B),letters shares campaign naive distant); do $(BIN)/python bench/$$bench.py; done
+
+chaos: $(VENV)/.development ## Kill it while it sends and count every letter; N= letters, KILLS=, SEEDS=, VARIANTS=
+	@$(BIN)/python bench/chaos.py $(if $(N),--letters $(N)) $(if $(KILLS),--kills $(KILLS)) \
+	  $(if $(SEEDS),--seeds $(SEEDS)) $(if $(VARIANTS),--variant $(VARIANTS))
 
 pack: $(VENV)/.development ## The startpakke as a PDF, from its text
 	$(BIN)/python -c "import typst; typst.compile('templates/pack/startpakke.typ', \

@@ -1,8 +1,8 @@
 """The one function that starts a campaign, reminders too: copy the letter, store the links, freeze."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.engine import CursorResult
@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.audience import freeze_audience, is_suppressed
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.lifecycle import create_campaign
-from mailer.campaigns.models import Campaign, CampaignState, Link
-from mailer.events.catalogue import list_events
+from mailer.campaigns.models import Batch, Campaign, CampaignState, Link
+from mailer.campaigns.timetable import Timetable, Wishes, plan_parts
 from mailer.events.errors import AlreadySent
 from mailer.events.reminders import (
     PlannedReminder,
@@ -25,10 +25,12 @@ from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database
 from mailer.foundation.log import get_log
 from mailer.foundation.settings import Settings, SettingsError, TrackingMode
-from mailer.rendering.errors import LetterError, RecipientValueError
-from mailer.sending.addressees import sample_addressee
+from mailer.rendering.errors import LetterError
+from mailer.sending.checks import check_events, check_settings
+from mailer.sending.findings import Finding, Gravity
 from mailer.sending.frozen import CampaignLetter
-from mailer.sending.letters import LetterTools, render_letter, write_message
+from mailer.sending.letters import LetterTools
+from mailer.sending.preflight import NOBODY, try_samples
 from mailer.sending.preparing import prepare_letter
 from mailer.smtp.relays import Relay
 from recipients.importing import require_no_import_running
@@ -36,7 +38,8 @@ from recipients.models import Recipient
 from recipients.segments import find_segment, select_segment
 
 _log = get_log(__name__)
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_MOST_TOLD = 3
+_AT_ONCE = Wishes()
 
 
 class LaunchRefused(Exception):
@@ -66,6 +69,11 @@ class Launched:
     state: CampaignState
     notes: tuple[str, ...]
     """What an administrator may want to know, though nothing is wrong."""
+    parts: int
+    """Batches of first attempts."""
+    first_at: datetime
+    """When the first of them is due; the clock people see."""
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +96,49 @@ def launch_campaign(
     *,
     now: datetime,
     at: datetime | None = None,
+    wishes: Wishes = _AT_ONCE,
 ) -> Launched:
     """Start a draft: after the commit its batches can be claimed.
 
     Args:
         now: the clock people see.
         at: when to begin, on that clock; at once if it is past or None.
+        wishes: over how long the letters are spread, and when they may leave at all.
 
     Raises:
         NotAllowedNow: the campaign is no draft.
         ImportRunning: recipients are being imported.
         SettingsError: there is no sender, no relay, or the public address is not fit to be sent.
         LetterNotFound, LetterError: the letter cannot be rendered.
-        LaunchRefused: it would reach nobody, or invite to events that are over.
+        LaunchRefused: it would reach nobody, invite to events that are over, or read wrong to somebody.
+        BadTimetable: it would take more than a year.
     """
     _require_draft(campaign)
     require_no_import_running(db, real_now())
     require_sending_settings(tools)
     recipients = select_segment(find_segment(db, campaign.segment).rule if campaign.segment else None)
     letter = prepare_letter(tools.letters, db, campaign, now=now)
-    notes = _check_events(db, letter)
-    audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=at)
+    notes = _refuse_errors(campaign, check_events(db, letter))
+    notes += _prove(tools, db, campaign, letter, recipients)
+    audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=at, wishes=wishes)
     if audience == 0:
-        raise LaunchRefused(
-            "nobody would get this letter: the segment is empty, or everybody in it is suppressed"
+        raise LaunchRefused(NOBODY)
+    parts, first_at, last_at = db.execute(
+        select(func.count(), func.min(Batch.planned_at), func.max(Batch.planned_at)).where(
+            Batch.campaign_id == campaign.id
         )
-    return Launched(campaign.id, campaign.name, audience, campaign.state, tuple(notes))
+    ).one()
+    begins_at = max(campaign.due_at or now, campaign.opens_at or now)
+    return Launched(
+        campaign.id,
+        campaign.name,
+        audience,
+        campaign.state,
+        tuple(notes),
+        parts,
+        first_at or begins_at,
+        last_at or begins_at,
+    )
 
 
 def launch_due_reminders(
@@ -146,7 +171,7 @@ def launch_due_reminders(
                 launched.append(_launch_reminder(tools, db, reminder, now=now))
         except AlreadySent:
             _log.info("reminder was launched by another tick", reminder=_name_of(reminder))
-        except (LetterError, NotAllowedNow) as error:
+        except (LetterError, LaunchRefused, NotAllowedNow) as error:
             _log.error("reminder cannot be launched", reminder=_name_of(reminder), error=str(error))
     return launched
 
@@ -157,18 +182,9 @@ def require_sending_settings(tools: LaunchTools) -> None:
     Raises:
         SettingsError: there is no sender or relay, or the public address is not fit to be sent.
     """
-    settings = tools.settings
-    _ = settings.sender_address
-    if not tools.relays:
-        raise SettingsError(
-            'no relay is set: write  smtp_relays = "smtp://user:password@host:587"  in mailer.toml,'
-            " or set MAILER_SMTP_RELAYS"
-        )
-    public = urlsplit(settings.public_url)
-    if public.scheme != "https" and public.hostname not in _LOOPBACK:
-        raise SettingsError(
-            f"public_url is {settings.public_url}: links in letters need https (RFC 8058 §3.1)"
-        )
+    for finding in check_settings(tools.settings, tools.relays):
+        if finding.gravity is Gravity.ERROR:
+            raise SettingsError(finding.detail)
 
 
 def _launch_reminder(
@@ -194,6 +210,7 @@ def _launch_reminder(
         auto_submitted=True,
     )
     letter = prepare_letter(tools.letters, db, campaign, now=now, about=reminder.event_slug)
+    _prove(tools, db, campaign, letter, recipients)
     audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=None)
     note.campaign_id, note.audience = campaign.id, audience
     return LaunchedReminder(
@@ -210,10 +227,15 @@ def _freeze(
     *,
     now: datetime,
     at: datetime | None,
+    wishes: Wishes = _AT_ONCE,
 ) -> int:
-    """Prove the letter on a recipient of each kind, store its links, and freeze the audience."""
-    _probe(tools, db, letter, recipients)
+    """Move the campaign on, store its links, and freeze the audience."""
+    span, most = wishes.span, tools.settings.batch_size
     waits = at is not None and at > now
+    begins_at = at if at is not None and at > now else now
+    timetable = Timetable(tools.settings.zone, wishes.hours, wishes.workdays)
+    window = None if timetable.is_always else timetable.window_at(begins_at)
+
     started = db.execute(
         update(Campaign)
         .where(Campaign.id == campaign.id, Campaign.state == CampaignState.DRAFT)
@@ -221,9 +243,12 @@ def _freeze(
             state=CampaignState.SCHEDULED if waits else CampaignState.SENDING,
             frozen_letter=letter.frozen,
             queued_at=now,
-            dated_at=at if waits else now,
-            due_at=at if waits else None,
-            batch_size=tools.settings.batch_size,
+            dated_at=begins_at,
+            due_at=begins_at if waits else None,
+            hours=str(wishes.hours) if wishes.hours else None,
+            workdays=wishes.workdays,
+            opens_at=window.opens if window else None,
+            closes_at=window.closes if window else None,
         )
     )
     assert isinstance(started, CursorResult)
@@ -246,10 +271,13 @@ def _freeze(
         db,
         campaign,
         recipients,
-        batch_size=tools.settings.batch_size,
+        batch_size=most,
         allowed=tools.settings.allowed_patterns,
         now=now,
         due_at=real_now(),
+        spread=None
+        if span is None
+        else lambda letters: plan_parts(timetable, begins_at, span, letters=letters, most=most),
     )
     db.flush()
     db.refresh(campaign)
@@ -264,42 +292,38 @@ def _require_draft(campaign: Campaign) -> None:
         )
 
 
-def _probe(tools: LaunchTools, db: Session, letter: CampaignLetter, recipients: Select[int]) -> None:
-    """Write the whole message for one recipient of each kind; who lacks a value fails alone, later.
+def _prove(
+    tools: LaunchTools,
+    db: Session,
+    campaign: Campaign,
+    letter: CampaignLetter,
+    recipients: Select[int],
+) -> list[str]:
+    """Try the letter on one recipient of each kind, and return what somebody may want to know.
 
     Raises:
         LetterError: the letter asks for something nobody has.
-        LaunchRefused: it asks for something that not one of them has.
+        LaunchRefused: a reader would find something wrong.
     """
-    kinds = (
-        select(func.min(Recipient.id))
-        .where(Recipient.id.in_(recipients), ~is_suppressed())
-        .group_by(Recipient.role, Recipient.sector, Recipient.language, Recipient.name.is_(None))
-    )
-    lacking: RecipientValueError | None = None
-    written = 0
-    for recipient in db.scalars(select(Recipient).where(Recipient.id.in_(kinds))):
-        to = sample_addressee(db, recipient)
-        try:
-            write_message(tools.letters, letter, to, render_letter(tools.letters, letter, to))
-            written += 1
-        except RecipientValueError as error:
-            lacking = error
-    if lacking is not None and not written:
-        raise LaunchRefused(
-            f"letter {letter.letter.source.name!r} could be written to nobody it was tried on: {lacking}"
-        )
+    return _refuse_errors(campaign, try_samples(tools.letters, db, letter, recipients).findings)
 
 
-def _check_events(db: Session, letter: CampaignLetter) -> list[str]:
-    if letter.events or not letter.letter.uses("events"):
-        return []
-    if list_events(db):
+def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]:
+    """The warnings among the findings, in words.
+
+    Raises:
+        LaunchRefused: there are errors; the message tells the first of them, and where to read all.
+    """
+    told: dict[Gravity, list[str]] = {gravity: [] for gravity in Gravity}
+    for finding in findings:
+        told[finding.gravity].append(finding.detail)
+    errors = told[Gravity.ERROR]
+    if errors:
+        more = f"; and {len(errors) - _MOST_TOLD} more" if len(errors) > _MOST_TOLD else ""
         raise LaunchRefused(
-            f"letter {letter.letter.source.name!r} invites to events, and all of them are over or"
-            " cancelled: see  mailer event list"
+            f"{'; '.join(errors[:_MOST_TOLD])}{more}: see  mailer campaign preflight {campaign.name}"
         )
-    return ["no events are known, so the letter goes without them: see  mailer event import"]
+    return told[Gravity.WARNING]
 
 
 def _tracking_of(db: Session, event_slug: str) -> tuple[TrackingMode, str | None]:

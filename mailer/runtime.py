@@ -1,5 +1,6 @@
 """What a process opens once: settings, database, clock, tokens, relays, and the tools made of them."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from mailer.foundation.database import Database, open_database
 from mailer.foundation.settings import Settings, SettingsError
 from mailer.launch import LaunchTools
 from mailer.schema import require_current_schema
-from mailer.sending.dispatch import Dispatcher
 from mailer.sending.letters import LetterTools, list_id
 from mailer.sending.tools import SendingTools, boot_id, host_id, open_own_journal
+from mailer.smtp.pace import Pace
+from mailer.smtp.pool import RelayPool
 from mailer.smtp.relays import BadRelay, Relay, parse_relay
 from mailer.tracking.tokens import Tokens
 
@@ -42,38 +44,43 @@ class Runtime:
         """
         return LaunchTools(self.letter_tools, relays_of(self.settings))
 
-    def make_dispatcher(self) -> Dispatcher:
-        """Connections to the relays, none of them opened yet.
-
-        Raises:
-            SettingsError: a relay's URL makes no sense.
-        """
-        return Dispatcher(relays_of(self.settings), greet_as=list_id(self.settings))
-
     @contextmanager
     def sending_tools(
         self, *, is_stopping: Callable[[], bool] = lambda: False
     ) -> Iterator[SendingTools]:
-        """The sender's tools, with a journal of this process's own.
+        """The sender's tools, with a journal, an event loop and connections of this process's own.
 
         Raises:
             SettingsError: a relay's URL makes no sense.
         """
-        dispatcher = self.make_dispatcher()
-        journal = open_own_journal(self.settings.state_dir)
+        settings, relays = self.settings, relays_of(self.settings)
+        pool = RelayPool(
+            relays,
+            greet_as=list_id(settings),
+            processes=settings.worker_processes,
+            slots_dir=settings.state_dir / "relays",
+        )
+        pace = Pace(settings.redis, processes=settings.worker_processes)
+        loop = asyncio.new_event_loop()
+        journal = open_own_journal(settings.state_dir)
         try:
             yield SendingTools(
                 database=self.database,
                 letters=self.letter_tools,
-                dispatcher=dispatcher,
+                relays=relays,
+                pool=pool,
+                loop=loop,
+                pace=pace,
                 journal=journal,
                 clock=self.clock,
-                host=host_id(self.settings.state_dir),
+                host=host_id(settings.state_dir),
                 boot=boot_id(),
                 is_stopping=is_stopping,
             )
         finally:
-            dispatcher.close()
+            loop.run_until_complete(pool.close())
+            loop.close()
+            pace.close()
             journal.close()
 
 

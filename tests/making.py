@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import ssl
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -84,9 +86,16 @@ class ScriptedRelay:
     """A real SMTP server on loopback that says what the script tells it to.
 
     ``rcpt`` and ``dot`` map a recipient to the reply; ``cut_after_dot`` names recipients whose
-    connection is cut when their final dot has come.
+    connection is cut when their final dot has come. Everything may be changed while it runs.
     """
 
+    greeting: str | None = "220 relay.example ESMTP"
+    """None: it accepts the connection and says nothing."""
+    protection: ssl.SSLContext | None = None
+    """Offers STARTTLS with this."""
+    auth: str = "235 2.7.0 welcome"
+    everybody: str = "250 2.1.5 ok"
+    """The reply to RCPT for whoever ``rcpt`` does not name; ``{}`` becomes the address."""
     rcpt: dict[str, str] = field(default_factory=dict)
     dot: dict[str, str] = field(default_factory=dict)
     mail: str = "250 2.1.0 ok"
@@ -95,10 +104,15 @@ class ScriptedRelay:
     cut_after_dot: set[str] = field(default_factory=set)
     delay_dot_seconds: float = 0.0
     accepted: list[tuple[str, bytes]] = field(default_factory=list)
+    begun: list[tuple[float, str]] = field(default_factory=list)
+    """Each MAIL, RCPT and DATA as it was read, on the clock of ``time.monotonic``."""
     connections: int = 0
     port: int = 0
+    """0: a free one, chosen at the start."""
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(  # noqa: C901 - one case for each verb
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.connections += 1
         recipient = ""
 
@@ -106,19 +120,30 @@ class ScriptedRelay:
             writer.write("".join(f"{line}\r\n" for line in lines).encode())
             await writer.drain()
 
-        await say("220 relay.example ESMTP")
         try:
+            if self.greeting is not None:
+                await say(self.greeting)
             while line := await reader.readline():
                 verb, _, rest = line.decode().strip().partition(" ")
+                if verb.upper() in ("MAIL", "RCPT", "DATA"):
+                    self.begun.append((time.monotonic(), line.decode().strip()))
                 match verb.upper():
                     case "EHLO":
                         names = ["relay.example", *self.extensions]
+                        names += [] if self.protection is None else ["STARTTLS"]
                         await say(*[f"250-{name}" for name in names[:-1]], f"250 {names[-1]}")
+                    case "STARTTLS" if self.protection is not None:
+                        await say("220 go ahead")
+                        await writer.start_tls(self.protection)
+                    case "AUTH":
+                        await say(self.auth)
                     case "MAIL":
                         await say(self.mail)
                     case "RCPT":
                         recipient = rest.split("<")[1].split(">")[0]
-                        await say(self.rcpt.get(recipient, "250 2.1.5 ok"))
+                        reply = self.rcpt.get(recipient, self.everybody.format(recipient))
+                        recipient = recipient if reply.startswith("250") else ""
+                        await say(reply)
                     case "DATA":
                         if not await self._take_letter(recipient, reader, say):
                             return
@@ -127,7 +152,7 @@ class ScriptedRelay:
                         return
                     case _:
                         await say("250 ok")
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()
@@ -151,7 +176,7 @@ class ScriptedRelay:
         if recipient in self.cut_after_dot:
             return False
         await asyncio.sleep(self.delay_dot_seconds)
-        reply = self.dot.get(recipient, "250 2.0.0 taken")
+        reply = self.dot.get(recipient, "250 2.0.0 taken" if recipient else "554 5.5.1 for nobody")
         if reply.startswith("250"):
             self.accepted.append((recipient, body))
         await say(reply)
@@ -177,7 +202,7 @@ def relay_running(relay: ScriptedRelay) -> Iterator[ScriptedRelay]:
     ready = threading.Event()
 
     async def start() -> asyncio.Server:
-        server = await asyncio.start_server(relay._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(relay._serve, "127.0.0.1", relay.port)
         relay.port = server.sockets[0].getsockname()[1]
         return server
 

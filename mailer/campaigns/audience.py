@@ -1,9 +1,10 @@
 """The audience of one campaign: who it is, frozen once, and spread over batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Select,
     case,
@@ -21,9 +22,13 @@ from sqlalchemy.orm import Session
 
 from mailer.campaigns.batches import add_range_batches
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState
+from mailer.campaigns.timetable import Plan
 from recipients.models import Recipient, Suppression
 
 OUTSIDE_TRIAL = "outside the trial"
+_TWO_TO_32 = literal(1 << 32, BigInteger)
+_GOLDEN_RATIO = literal(2_654_435_769, BigInteger)
+"""Of 2³², and odd, so that all places differ."""
 
 
 def freeze_audience(
@@ -35,11 +40,14 @@ def freeze_audience(
     allowed: Sequence[str] | None,
     now: datetime,
     due_at: datetime,
+    spread: Callable[[int], Plan] | None = None,
 ) -> int:
     """Write one delivery per recipient who may be written to, and the batches of first attempts.
 
     One ``INSERT ... SELECT``: the audience never passes through Python. Recipients of one mail domain
-    are spread evenly over all positions, so that no batch meets a domain in one burst.
+    are spread evenly over all positions, so that no batch meets a domain in one burst: numbered domain
+    by domain, they are put in the order of the fractional parts of number × golden ratio, of which any
+    run of consecutive numbers covers the whole evenly (Knuth, TAOCP vol. 3, §6.4, theorem S).
 
     Args:
         recipients: ids, from a segment or from what people did.
@@ -47,18 +55,17 @@ def freeze_audience(
         allowed: trial mode's patterns; who matches none is frozen as ``suppressed``.
         now: the clock people see.
         due_at: real time before which no batch is claimed.
+        spread: for the size of the audience, the parts it leaves in, each a batch.
 
     Returns:
         The size of the audience; positions run from 1 to it.
     """
-    inside = matches_patterns(allowed)
-    within_domain = func.row_number().over(partition_by=Recipient.domain, order_by=Recipient.id)
-    in_domain = func.count().over(partition_by=Recipient.domain)
-    spread = (
+    number = func.row_number().over(order_by=(Recipient.domain, Recipient.id))
+    numbered = (
         select(
             Recipient.id.label("recipient_id"),
-            inside.label("inside"),
-            ((within_domain - 0.5) / in_domain).label("place"),
+            matches_patterns(allowed).label("inside"),
+            (number * _GOLDEN_RATIO % _TWO_TO_32).label("place"),
         )
         .where(Recipient.id.in_(recipients), ~is_suppressed())
         .subquery()
@@ -68,22 +75,32 @@ def freeze_audience(
             ["campaign_id", "position", "recipient_id", "state", "attempts", "reason", "at"],
             select(
                 literal(campaign.id),
-                func.row_number().over(order_by=(spread.c.place, spread.c.recipient_id)),
-                spread.c.recipient_id,
+                func.row_number().over(order_by=numbered.c.place),
+                numbered.c.recipient_id,
                 case(
-                    (spread.c.inside, DeliveryState.PENDING.value),
+                    (numbered.c.inside, DeliveryState.PENDING.value),
                     else_=DeliveryState.SUPPRESSED.value,
                 ),
                 literal(0),
-                case((spread.c.inside, null()), else_=OUTSIDE_TRIAL),
-                case((spread.c.inside, null()), else_=literal(now, Delivery.at.type)),
+                case((numbered.c.inside, null()), else_=OUTSIDE_TRIAL),
+                case((numbered.c.inside, null()), else_=literal(now, Delivery.at.type)),
             ),
         ),
         execution_options={"preserve_rowcount": True},
     )
     assert isinstance(frozen, CursorResult)
     campaign.audience = frozen.rowcount
-    add_range_batches(db, campaign.id, audience=frozen.rowcount, size=batch_size, due_at=due_at)
+    plan = spread(frozen.rowcount) if spread is not None else None
+    campaign.batch_size = plan.size if plan else batch_size
+    campaign.part_seconds = plan.step.total_seconds() if plan else None
+    add_range_batches(
+        db,
+        campaign.id,
+        audience=frozen.rowcount,
+        size=campaign.batch_size,
+        due_at=due_at,
+        moments=plan.moments if plan else None,
+    )
     return frozen.rowcount
 
 

@@ -4,9 +4,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
+    Select,
     String,
     and_,
     bindparam,
@@ -21,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.batches import add_retry_batch, in_batch, in_claimed_batch, in_joined_batch
+from mailer.campaigns.batches import add_retry_batch, in_batch, in_claimed_batch
 from mailer.campaigns.models import (
     Batch,
     BatchState,
@@ -31,6 +35,7 @@ from mailer.campaigns.models import (
     DeliveryState,
     UncertainPolicy,
 )
+from mailer.campaigns.proofs import find_problems
 from recipients.models import Recipient
 
 CLAIMED = "claimed"
@@ -54,6 +59,8 @@ UNFINISHED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 RETRY_BATCH_SIZE = 4_000
 _READ_AT_ONCE = 5_000
 _MOST_TIMES_UNCERTAIN = 2
+_IN_PLACE = {"synchronize_session": False}
+"""For statements over many deliveries: else SQLAlchemy fetches the key of every one it wrote."""
 _WAITING = (DeliveryState.DEFERRED, DeliveryState.UNCERTAIN)
 
 
@@ -76,10 +83,9 @@ class Outcome:
     attempted: bool = True
     """Whether it was offered to a relay."""
 
-    @property
-    def note(self) -> tuple[object, ...]:
-        """Everything but the position: what a range shares."""
-        return (self.state, self.relay, self.code, self.enhanced_code, self.reason, self.attempted)
+
+_note = attrgetter("state", "relay", "code", "enhanced_code", "reason", "due_at", "attempted")
+"""Everything of an outcome but the position: what a range shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class Reconciliation:
     audience: int
     deliveries: Mapping[str, int]
     problems: Sequence[str]
+    unread_journals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +118,14 @@ class LedgerRow:
 
 def count_states(db: Session, campaign_id: int) -> dict[str, int]:
     """How many deliveries stand where; the ten counts always add up to the audience."""
+    claimed = func.count().filter(in_claimed_batch(db, campaign_id))
     rows = db.execute(
-        select(Delivery.state, func.count())
+        select(Delivery.state, func.count(), claimed)
         .where(Delivery.campaign_id == campaign_id)
         .group_by(Delivery.state)
     ).all()
-    counts = dict.fromkeys(COUNTED, 0) | {state.value: count for state, count in rows}
-    claimed = db.scalar(
-        select(func.count())
-        .select_from(Delivery)
-        .join(Batch, in_joined_batch())
-        .where(
-            Batch.campaign_id == campaign_id,
-            Batch.state == BatchState.CLAIMED,
-            Delivery.state == DeliveryState.PENDING,
-        )
-    )
-    counts[CLAIMED] = claimed or 0
+    counts = dict.fromkeys(COUNTED, 0) | {state.value: count for state, count, _ in rows}
+    counts[CLAIMED] = sum(at for state, _, at in rows if state == DeliveryState.PENDING)
     counts["pending"] -= counts[CLAIMED]
     return counts
 
@@ -140,6 +138,7 @@ def finalise_batch(
     handed_back: Collection[int],
     now: datetime,
     back_at: datetime,
+    real: datetime,
 ) -> None:
     """Write what became of a claimed batch, under its fence, and close it.
 
@@ -152,23 +151,19 @@ def finalise_batch(
         handed_back: positions that were not begun; they wait in a batch of their own.
         now: the clock people see.
         back_at: real time from which those handed back may be claimed again.
+        real: real time.
 
     Raises:
         FenceMoved: the batch is no longer this worker's; nothing is written.
     """
     _close(db, batch)
     if handed_back:
-        _hand_back(db, batch, handed_back, back_at=back_at, now=now)
-    if not outcomes:
-        return
-    common = Counter(outcome.note for outcome in outcomes if outcome.due_at is None)
-    shared = common.most_common(1)[0][0] if common else None
-    named = [outcome for outcome in outcomes if outcome.due_at or outcome.note != shared]
-    if named:
-        _write_named(db, batch, named, now=now)
-    if len(named) < len(outcomes):
-        sample = next(outcome for outcome in outcomes if outcome.note == shared)
-        _write_range(db, batch, sample, expected=len(outcomes) - len(named), now=now)
+        _hand_back(db, batch, handed_back, back_at=back_at)
+    if outcomes:
+        _write(db, batch, outcomes, now=now, real=real)
+    state = db.scalar(select(Campaign.state).where(Campaign.id == batch.campaign_id))
+    if state == CampaignState.CANCELLED:  # while the batch was at work
+        cancel_unclaimed(db, batch.campaign_id, now=now)
 
 
 def release_waiting(db: Session, *, now: datetime) -> None:
@@ -180,9 +175,9 @@ def release_waiting(db: Session, *, now: datetime) -> None:
     Args:
         now: real time.
     """
-    again = or_(
-        and_(Delivery.state == DeliveryState.DEFERRED, Delivery.due_at <= now),
-        will_be_resent(),
+    again = and_(
+        Delivery.due_at <= now,
+        or_(Delivery.state == DeliveryState.DEFERRED, will_be_resent()),
     )
     campaigns = db.scalars(
         select(Delivery.campaign_id)
@@ -191,32 +186,131 @@ def release_waiting(db: Session, *, now: datetime) -> None:
         .distinct()
     ).all()
     for campaign_id in campaigns:
-        positions = (
+        chosen = (
             select(Delivery.position)
             .join(Campaign, Campaign.id == Delivery.campaign_id)
             .where(Delivery.campaign_id == campaign_id, again)
-            .order_by(Delivery.due_at, Delivery.position)
-            .limit(RETRY_BATCH_SIZE)
         )
-        db.execute(
-            update(Delivery)
-            .where(
-                Delivery.campaign_id == campaign_id,
-                Delivery.position.in_(positions),
-                Delivery.state.in_(_WAITING),  # of two sweeps at once, one finds them gone
-            )
-            .values(
-                state=DeliveryState.PENDING,
-                batch_id=add_retry_batch(db, campaign_id, due_at=now),
-                due_at=None,
-            )
+        offer_again(db, campaign_id, chosen, was=_WAITING, now=now)
+
+
+def offer_again(
+    db: Session,
+    campaign_id: int,
+    chosen: Select[int],
+    *,
+    was: Collection[DeliveryState],
+    now: datetime,
+    **values: object,
+) -> int:
+    """Put deliveries that have left their batch into retry batches; return how many.
+
+    Of two who choose the same deliveries at once, one finds them gone.
+
+    Args:
+        chosen: their positions.
+        was: the states they may be in; who has left them meanwhile is left alone.
+        now: real time.
+        values: what else is written to them.
+    """
+    lock_campaign(db, campaign_id)
+    number = func.row_number().over(order_by=Delivery.position)
+    numbered = chosen.add_columns(
+        cast((number - 1) // RETRY_BATCH_SIZE, Integer).label("part")
+    ).subquery()
+    last_part = db.scalar(select(func.max(numbered.c.part)))
+    if last_part is None:
+        return 0
+    batches = [add_retry_batch(db, campaign_id, due_at=now) for _ in range(last_part + 1)]
+    batch_of = case(dict(enumerate(batches)), value=numbered.c.part)
+    written = db.execute(
+        update(Delivery)
+        .where(
+            Delivery.campaign_id == campaign_id,
+            Delivery.position == numbered.c.position,
+            Delivery.state.in_(was),
+            numbered.c.part <= last_part,
         )
+        .values(state=DeliveryState.PENDING, batch_id=batch_of, due_at=None, **values),
+        execution_options=_IN_PLACE,
+    )
+    assert isinstance(written, CursorResult)
+    return written.rowcount
+
+
+def lock_campaign(db: Session, campaign_id: int) -> None:
+    """Let nobody else move the campaign or offer its letters again until this transaction ends."""
+    db.execute(select(Campaign.id).where(Campaign.id == campaign_id).with_for_update())
+
+
+def settle_uncertain(
+    db: Session, campaign_id: int, position: int, *, evidence: str, now: datetime
+) -> bool:
+    """Mark an uncertain letter as sent, because something shows that it arrived.
+
+    Args:
+        evidence: what shows it, such as ``a click came back``; kept as the reason.
+        now: the clock people see.
+
+    Returns:
+        False if it is not uncertain (any more); nothing was changed.
+    """
+    which = select(Delivery.campaign_id, Delivery.position).where(
+        Delivery.campaign_id == campaign_id, Delivery.position == position
+    )
+    return settle_all_uncertain(db, which, evidence=evidence, now=now) == 1
+
+
+def settle_all_uncertain(db: Session, arrived: Select[Any, Any], *, evidence: str, now: datetime) -> int:
+    """Mark uncertain letters as sent that are known to have arrived; return how many.
+
+    Args:
+        arrived: campaign and position of letters that did; others than uncertain ones may be among
+            them.
+        evidence: what shows it, kept as the reason.
+        now: the clock people see.
+    """
+    came = arrived.subquery()
+    settled = db.execute(
+        update(Delivery)
+        .where(
+            is_uncertain(),
+            exists().where(came.c[0] == Delivery.campaign_id, came.c[1] == Delivery.position),
+        )
+        .values(state=DeliveryState.SENT, reason=evidence, at=now, due_at=None),
+        execution_options=_IN_PLACE,
+    )
+    assert isinstance(settled, CursorResult)
+    return settled.rowcount
+
+
+def forget_recipients(db: Session, recipients: Select[int]) -> int:
+    """Let deliveries no longer say to whom they went; return how many did.
+
+    Whoever erases a recipient calls this first, in the same transaction: no foreign key does it.
+    """
+    forgotten = db.execute(
+        update(Delivery).where(Delivery.recipient_id.in_(recipients)).values(recipient_id=None),
+        execution_options=_IN_PLACE,
+    )
+    assert isinstance(forgotten, CursorResult)
+    return forgotten.rowcount
+
+
+def is_uncertain() -> ColumnElement[bool]:
+    """True for an uncertain delivery; written so that the database looks at no others."""
+    return and_(Delivery.due_at.is_not(None), Delivery.state == DeliveryState.UNCERTAIN)
+
+
+def is_deferred() -> ColumnElement[bool]:
+    """True for a deferred delivery; written so that the database looks at few others."""
+    return and_(Delivery.due_at.is_not(None), Delivery.state == DeliveryState.DEFERRED)
 
 
 def will_be_resent() -> ColumnElement[bool]:
     """True for an uncertain delivery of a joined campaign that sends such letters once more."""
     return and_(
-        Delivery.state == DeliveryState.UNCERTAIN,
+        is_uncertain(),
         Delivery.attempts < _MOST_TIMES_UNCERTAIN,
         Campaign.on_uncertain == UncertainPolicy.RESEND,
     )
@@ -224,16 +318,20 @@ def will_be_resent() -> ColumnElement[bool]:
 
 def cancel_unclaimed(db: Session, campaign_id: int, *, now: datetime) -> int:
     """Mark what a cancelled campaign has not sent, except in batches at work; return how many."""
-    ours = Delivery.campaign_id == campaign_id
-    cancelled = db.execute(
-        update(Delivery)
-        .where(ours, Delivery.state.in_(UNFINISHED), ~in_claimed_batch())
-        .values(state=DeliveryState.CANCELLED, at=now, due_at=None)
-    )
-    db.execute(
+    db.execute(  # first, so that whatever is claimed at this moment shows as claimed below
         update(Batch)
         .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.READY)
         .values(state=BatchState.DONE)
+    )
+    cancelled = db.execute(
+        update(Delivery)
+        .where(
+            Delivery.campaign_id == campaign_id,
+            Delivery.state.in_(UNFINISHED),
+            ~in_claimed_batch(db, campaign_id),
+        )
+        .values(state=DeliveryState.CANCELLED, at=now, due_at=None),
+        execution_options=_IN_PLACE,
     )
     assert isinstance(cancelled, CursorResult)
     return cancelled.rowcount
@@ -251,13 +349,16 @@ def cancel_leftovers(db: Session, *, now: datetime) -> None:
         cancel_unclaimed(db, campaign_id, now=now)
 
 
-def reconcile(db: Session, campaign: Campaign) -> Reconciliation:
+def reconcile(db: Session, campaign: Campaign, *, unread_journals: int = 0) -> Reconciliation:
     """Prove that every recipient of the frozen audience is in exactly one state.
 
     ``ok`` says that nothing is lost, doubled or inconsistent; ``complete`` that nothing is to come.
+
+    Args:
+        unread_journals: notes of dead processes that have not been written here yet.
     """
     counts = count_states(db, campaign.id)
-    problems = [*_numbering_problems(db, campaign, counts), *_batch_problems(db, campaign)]
+    problems = find_problems(db, campaign)
     to_come = counts["pending"] + counts[CLAIMED] + counts["deferred"]
     claimed = db.scalar(
         select(func.count())
@@ -265,14 +366,21 @@ def reconcile(db: Session, campaign: Campaign) -> Reconciliation:
         .where(Batch.campaign_id == campaign.id, Batch.state == BatchState.CLAIMED)
     )
     launched = campaign.queued_at is not None
-    complete = not problems and launched and to_come == 0 and not claimed
-    return Reconciliation(not problems, complete, campaign.audience, counts, problems)
+    still = to_come or claimed or unread_journals or not launched
+    return Reconciliation(
+        ok=not problems,
+        complete=not problems and not still,
+        audience=campaign.audience,
+        deliveries=counts,
+        problems=problems,
+        unread_journals=unread_journals,
+    )
 
 
 def ledger_rows(db: Session, campaign_id: int, *, state: str | None = None) -> Iterator[LedgerRow]:
     """Every delivery of a campaign in order, read in pages; only a page is ever in memory."""
     shown = case(
-        ((Delivery.state == DeliveryState.PENDING) & in_claimed_batch(), CLAIMED),
+        ((Delivery.state == DeliveryState.PENDING) & in_claimed_batch(db, campaign_id), CLAIMED),
         else_=cast(Delivery.state, String),
     )
     last = 0
@@ -315,9 +423,25 @@ def _close(db: Session, batch: Batch) -> None:
         raise FenceMoved(f"batch {batch.id}")
 
 
-def _hand_back(
-    db: Session, batch: Batch, positions: Collection[int], *, back_at: datetime, now: datetime
+def _write(
+    db: Session, batch: Batch, outcomes: Sequence[Outcome], *, now: datetime, real: datetime
 ) -> None:
+    notes = [_note(outcome) for outcome in outcomes]
+    shared, count = Counter(notes).most_common(1)[0]
+    in_range = outcomes[notes.index(shared)]
+    # Deferred letters have times of their own.
+    by_range = count > 1 and in_range.state != DeliveryState.DEFERRED
+    named = [
+        outcome for outcome, note in zip(outcomes, notes, strict=True) if not by_range or note != shared
+    ]
+    if named:
+        _write_named(db, batch, named, now=now, real=real)
+    if by_range:
+        _write_range(db, batch, in_range, expected=count, now=now, real=real)
+    db.execute(update(Campaign).where(Campaign.id == batch.campaign_id).values(progressed_at=real))
+
+
+def _hand_back(db: Session, batch: Batch, positions: Collection[int], *, back_at: datetime) -> None:
     retry = add_retry_batch(db, batch.campaign_id, due_at=back_at)
     db.execute(
         update(Delivery.__table__)  # type: ignore[arg-type]
@@ -329,12 +453,11 @@ def _hand_back(
         .values(batch_id=retry),
         [{"at_position": position} for position in positions],
     )
-    state = db.scalar(select(Campaign.state).where(Campaign.id == batch.campaign_id))
-    if state == CampaignState.CANCELLED:
-        cancel_unclaimed(db, batch.campaign_id, now=now)
 
 
-def _write_named(db: Session, batch: Batch, named: Sequence[Outcome], *, now: datetime) -> None:
+def _write_named(
+    db: Session, batch: Batch, named: Sequence[Outcome], *, now: datetime, real: datetime
+) -> None:
     deferred_first = func.coalesce(Delivery.first_deferred_at, bindparam("now_deferred"))
     db.execute(
         update(Delivery.__table__)  # type: ignore[arg-type]
@@ -362,8 +485,8 @@ def _write_named(db: Session, batch: Batch, named: Sequence[Outcome], *, now: da
                 "new_code": outcome.code,
                 "new_enhanced": outcome.enhanced_code,
                 "new_reason": outcome.reason,
-                "new_due": outcome.due_at,
-                "now_deferred": now if outcome.due_at else None,
+                "new_due": _due_at(outcome, real),
+                "now_deferred": real if outcome.state == DeliveryState.DEFERRED else None,
                 "new_attempts": int(outcome.attempted),
             }
             for outcome in named
@@ -371,7 +494,9 @@ def _write_named(db: Session, batch: Batch, named: Sequence[Outcome], *, now: da
     )
 
 
-def _write_range(db: Session, batch: Batch, shared: Outcome, *, expected: int, now: datetime) -> None:
+def _write_range(
+    db: Session, batch: Batch, shared: Outcome, *, expected: int, now: datetime, real: datetime
+) -> None:
     written = db.execute(
         update(Delivery)
         .where(in_batch(batch), Delivery.state == DeliveryState.PENDING)
@@ -382,9 +507,10 @@ def _write_range(db: Session, batch: Batch, shared: Outcome, *, expected: int, n
             code=shared.code,
             enhanced_code=shared.enhanced_code,
             reason=shared.reason,
-            due_at=None,
+            due_at=_due_at(shared, real),
             attempts=Delivery.attempts + int(shared.attempted),
-        )
+        ),
+        execution_options=_IN_PLACE,
     )
     assert isinstance(written, CursorResult)
     if written.rowcount != expected:
@@ -393,53 +519,6 @@ def _write_range(db: Session, batch: Batch, shared: Outcome, *, expected: int, n
         )
 
 
-def _numbering_problems(db: Session, campaign: Campaign, counts: Mapping[str, int]) -> Iterator[str]:
-    rows, lowest, highest, people, known = db.execute(
-        select(
-            func.count(),
-            func.min(Delivery.position),
-            func.max(Delivery.position),
-            func.count(Delivery.recipient_id.distinct()),
-            func.count(Delivery.recipient_id),
-        ).where(Delivery.campaign_id == campaign.id)
-    ).one()
-    if rows != campaign.audience:
-        yield f"{rows} deliveries for an audience of {campaign.audience}"
-    if rows and (lowest, highest) != (1, rows):
-        yield f"positions run from {lowest} to {highest} for {rows} deliveries"
-    if people != known:
-        yield f"{known - people} recipients have more than one delivery"
-    if sum(counts.values()) != rows or set(counts) != set(COUNTED):
-        yield f"the states add up to {sum(counts.values())} for {rows} deliveries"
-
-
-def _batch_problems(db: Session, campaign: Campaign) -> Iterator[str]:
-    pending = (Delivery.campaign_id == campaign.id, Delivery.state == DeliveryState.PENDING)
-    stranded = db.scalar(
-        select(func.count())
-        .select_from(Delivery)
-        .where(
-            *pending,
-            ~exists(select(Batch.id).where(Batch.state != BatchState.DONE, in_joined_batch())),
-        )
-    )
-    if stranded:
-        yield f"{stranded} pending deliveries are in no open batch"
-    undated = db.scalar(
-        select(func.count())
-        .select_from(Delivery)
-        .where(
-            Delivery.campaign_id == campaign.id,
-            Delivery.state == DeliveryState.DEFERRED,
-            Delivery.due_at.is_(None),
-        )
-    )
-    if undated:
-        yield f"{undated} deferred deliveries have no next attempt"
-    left = db.scalar(
-        select(func.count())
-        .select_from(Delivery)
-        .where(Delivery.campaign_id == campaign.id, Delivery.state.in_(UNFINISHED))
-    )
-    if campaign.state == CampaignState.FINISHED and left:
-        yield f"the campaign is finished but {left} deliveries are not"
+def _due_at(outcome: Outcome, real: datetime) -> datetime | None:
+    """When a deferred letter is offered again, or since when nobody knows of an uncertain one."""
+    return real if outcome.state == DeliveryState.UNCERTAIN else outcome.due_at

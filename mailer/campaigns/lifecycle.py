@@ -1,6 +1,6 @@
 """A campaign's life: made, launched, paused, resumed, cancelled, finished."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import exists, or_, select, update
@@ -9,13 +9,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.errors import CampaignNotFound, NotAllowedNow
-from mailer.campaigns.ledger import UNFINISHED, cancel_unclaimed, will_be_resent
+from mailer.campaigns.ledger import UNFINISHED, cancel_unclaimed, is_deferred, will_be_resent
 from mailer.campaigns.models import (
+    Batch,
+    BatchState,
     Campaign,
     CampaignState,
     Delivery,
     UncertainPolicy,
 )
+
+_MOVING = frozenset({CampaignState.SENDING, CampaignState.SCHEDULED})
+_OPEN = (BatchState.READY, BatchState.CLAIMED)
 
 
 def create_campaign(
@@ -76,7 +81,7 @@ def pause_campaign(db: Session, campaign: Campaign) -> None:
     Raises:
         NotAllowedNow: it is neither sending nor scheduled.
     """
-    _move(db, campaign, CampaignState.PAUSED, {CampaignState.SENDING, CampaignState.SCHEDULED})
+    _move(db, campaign, CampaignState.PAUSED, _MOVING)
 
 
 def resume_campaign(db: Session, campaign: Campaign) -> None:
@@ -129,25 +134,46 @@ def start_due(db: Session, *, now: datetime) -> None:
 def finish_done(db: Session, *, now: datetime) -> None:
     """Mark as finished every sending campaign that has nothing pending, claimed or deferred.
 
+    Batches tell at no cost which campaigns can be done; only those are counted through.
+
     Args:
         now: real time.
     """
-    left = exists().where(
-        Delivery.campaign_id == Campaign.id,
-        or_(Delivery.state.in_(UNFINISHED), will_be_resent()),
-    )
-    db.execute(
+    ours = Delivery.campaign_id == Campaign.id
+    waiting = exists().where(ours, or_(is_deferred(), will_be_resent()))
+    at_work = exists().where(Batch.campaign_id == Campaign.id, Batch.state.in_(_OPEN))
+    sending = Campaign.state == CampaignState.SENDING
+    # Whoever offers letters again holds this lock: what is counted below cannot change meanwhile.
+    done = db.scalars(
+        select(Campaign.id)
+        .where(sending, ~at_work, ~waiting)
+        .with_for_update(of=Campaign, skip_locked=True)
+    ).all()
+    if done:
+        left = exists().where(ours, or_(Delivery.state.in_(UNFINISHED), will_be_resent()))
+        db.execute(
+            update(Campaign)
+            .where(Campaign.id.in_(done), sending, ~left)
+            .values(state=CampaignState.FINISHED, finished_at=now, waiting_for=None)
+        )
+
+
+def pause_all(db: Session) -> list[str]:
+    """Hold every campaign that is sending or waits for its time; return their names."""
+    paused = db.scalars(
         update(Campaign)
-        .where(Campaign.state == CampaignState.SENDING, ~left)
-        .values(state=CampaignState.FINISHED, finished_at=now, waiting_for=None)
+        .where(Campaign.state.in_(_MOVING))
+        .values(state=CampaignState.PAUSED)
+        .returning(Campaign.name)
     )
+    return sorted(paused)
 
 
 def _move(
     db: Session,
     campaign: Campaign,
     after: CampaignState,
-    allowed: set[CampaignState],
+    allowed: Collection[CampaignState],
     **values: object,
 ) -> None:
     moved = db.execute(

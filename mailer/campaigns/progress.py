@@ -3,14 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import CLAIMED, count_states
-from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryState
+from mailer.campaigns.ledger import CLAIMED, count_states, is_deferred
+from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery
+from mailer.campaigns.planning import is_waiting_part, timetable_of
 
-_UNCLAIMED_AFTER = timedelta(seconds=30)
+UNCLAIMED_AFTER = timedelta(seconds=30)
+"""A ready batch that nobody takes for so long lacks a worker."""
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +37,15 @@ class Progress:
     finished_at: datetime | None
 
 
-def look_at(db: Session, campaign: Campaign, *, now: datetime) -> Progress:
+def look_at(
+    db: Session, campaign: Campaign, *, now: datetime, shown: datetime, zone: ZoneInfo
+) -> Progress:
     """Where the campaign stands.
 
     Args:
         now: real time.
+        shown: the clock people see.
+        zone: in which moments are told.
     """
     counts = count_states(db, campaign.id)
     return Progress(
@@ -40,49 +53,75 @@ def look_at(db: Session, campaign: Campaign, *, now: datetime) -> Progress:
         state=campaign.state,
         audience=campaign.audience,
         deliveries=counts,
-        waiting_for=_waiting_for(db, campaign, counts, now=now),
+        waiting_for=_waiting_for(db, campaign, counts, now=now, shown=shown, zone=zone),
         rate_per_second=_rate(campaign, counts, now=now),
         started_at=campaign.started_at,
         finished_at=campaign.finished_at,
     )
 
 
+def moment_text(moment: datetime, zone: ZoneInfo) -> str:
+    """``Mon 9 March 08:00``: a moment as the office's clock shows it."""
+    local = moment.astimezone(zone)
+    return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local:%H:%M}"
+
+
 def _waiting_for(
-    db: Session, campaign: Campaign, counts: Mapping[str, int], *, now: datetime
+    db: Session,
+    campaign: Campaign,
+    counts: Mapping[str, int],
+    *,
+    now: datetime,
+    shown: datetime,
+    zone: ZoneInfo,
 ) -> str | None:
     match campaign.state:
         case CampaignState.SCHEDULED if campaign.due_at:
-            return f"its time, {campaign.due_at.isoformat(timespec='minutes')}"
+            return f"its time, {moment_text(campaign.due_at, zone)}"
         case CampaignState.PAUSED:
             return "somebody to resume it"
+        case CampaignState.SENDING if not counts[CLAIMED]:
+            return (
+                _closed(campaign, shown, zone)
+                or campaign.waiting_for
+                or _waiting_in_queue(db, campaign, counts, now=now, zone=zone)
+            )
         case CampaignState.SENDING:
-            return campaign.waiting_for or _waiting_in_queue(db, campaign, counts, now=now)
+            return campaign.waiting_for
         case _:
             return None
 
 
-def _waiting_in_queue(
-    db: Session, campaign: Campaign, counts: Mapping[str, int], *, now: datetime
-) -> str | None:
-    if counts[CLAIMED]:
+def _closed(campaign: Campaign, shown: datetime, zone: ZoneInfo) -> str | None:
+    """The hours and days at which its letters leave, while it is none of them."""
+    timetable = timetable_of(campaign, zone)
+    if timetable.is_always:
         return None
+    window = timetable.window_at(shown)
+    if window.opens <= shown:
+        return None
+    when = f"its hours, {timetable}" if timetable.hours else "a working day"
+    return f"{when}: it goes on {moment_text(window.opens, zone)}"
+
+
+def _waiting_in_queue(
+    db: Session, campaign: Campaign, counts: Mapping[str, int], *, now: datetime, zone: ZoneInfo
+) -> str | None:
+    ours = Batch.campaign_id == campaign.id
     if counts["pending"]:
-        oldest = db.scalar(
-            select(func.min(Batch.due_at)).where(
-                Batch.campaign_id == campaign.id, Batch.state == BatchState.READY
-            )
-        )
-        if oldest is not None and now - oldest > _UNCLAIMED_AFTER:
+        oldest = db.scalar(select(func.min(Batch.due_at)).where(ours, Batch.state == BatchState.READY))
+        if oldest is not None and now - oldest > UNCLAIMED_AFTER:
             return "a worker: letters are ready and nobody takes them (is  mailer up  running?)"
+        part = db.scalar(select(func.min(Batch.planned_at)).where(ours, is_waiting_part()))
+        if oldest is None and part is not None:
+            return f"the next part, {moment_text(part, zone)}"
         return None
     if counts["deferred"]:
         due = db.scalar(
-            select(func.min(Delivery.due_at)).where(
-                Delivery.campaign_id == campaign.id, Delivery.state == DeliveryState.DEFERRED
-            )
+            select(func.min(Delivery.due_at)).where(Delivery.campaign_id == campaign.id, is_deferred())
         )
-        moment = due.isoformat(timespec="seconds") if due else "soon"
-        return f"letters that were refused for now; the next attempt is at {moment}"
+        when = f"at {due.astimezone(zone):%H:%M:%S}" if due else "soon"
+        return f"letters that were refused for now; the next attempt is {when}"
     return None
 
 

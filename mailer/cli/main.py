@@ -16,6 +16,8 @@ NOUNS = {
         "mailer.cli.service:up",
         "Web, worker, scheduler and embedded services, in the foreground.",
     ),
+    "status": ("mailer.cli.status:status", "Whether all is well, on one screen."),
+    "stop": ("mailer.cli.stop:stop", "Pause every campaign at once."),
     "web": ("mailer.cli.service:web", "Only the web application."),
     "sink": (
         "mailer.cli.service:sink",

@@ -100,6 +100,8 @@ def count_of(count: int, noun: str) -> str:
 def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """A file written beside its place and moved there when whole: nobody ever reads half of it.
 
+    What is no file, such as ``/dev/stdout`` or a pipe, is written to as it stands.
+
     Args:
         mode: who may read it, under the umask; by default its owner alone.
 
@@ -108,6 +110,10 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:
+                yield stream
+            return
         with os.fdopen(create_new(beside, mode=mode), "wb") as file:
             yield file
         beside.replace(path)

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from mailer.campaigns.timetable import resolve_local
 from mailer.cli.output import (
     confirm,
     count_of,
@@ -17,7 +18,6 @@ from mailer.cli.output import (
     say,
     yes_option,
 )
-from mailer.events.dates import resolve_local
 from mailer.events.models import Reminder, ReminderState
 from mailer.events.reminders import (
     PlannedReminder,

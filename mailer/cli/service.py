@@ -15,14 +15,26 @@ import click
 
 from mailer.cli.output import runtime_of, say, settings_of
 from mailer.embedded.demo import run_demo
-from mailer.embedded.errors import ServiceFailed
-from mailer.embedded.faults import Faults, load_faults
+from mailer.embedded.errors import BadFaults, FaultsNotFound, ServiceFailed
+from mailer.embedded.fault_file import load_faults
+from mailer.embedded.faults import Faults
 from mailer.embedded.processes import Stop
 from mailer.embedded.services import LOOPBACK, child_environment, services
-from mailer.embedded.sink import serve_sink
+from mailer.embedded.sink import Behave, new_event_loop, serve_sink
 from mailer.embedded.supervisor import Supervisor, only_one
 from mailer.foundation.log import configure_log
 
+_FAULTS = """\b
+A faults file makes it misbehave, to the same addresses in every run:
+  [[fault]]
+  recipient = "@traeg"      # whom: a regular expression; default: everybody
+  share = 0.02              # of these
+  at = "rcpt"               # or connect, ehlo, auth, mail, data, dot
+  reply = "451 4.3.0 Busy"  # or: delay, greylist, drop, forget, extra, silent
+
+Beside the rules it can be far away, slow, full, without extensions, ask for TLS or a password:
+the reference tells every field.
+"""
 _port = click.IntRange(1, 65535)
 
 
@@ -68,10 +80,16 @@ def web(ctx: click.Context, port: int, host: str) -> None:
         importlib.import_module("mailer.web.server").serve(runtime, host, port)
 
 
-@click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=1025, show_default=True)
+@click.command(epilog=_FAULTS)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=1025, show_default=True, help="0 takes a free one."
+)
 @click.option("--host", default=LOOPBACK, show_default=True, help="The address to listen on.")
-@click.option("--faults", type=click.Path(path_type=Path), help="How to misbehave, and to whom (TOML).")
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path),
+    help="How to misbehave, and to whom (TOML); read again on SIGHUP.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
@@ -80,13 +98,24 @@ def web(ctx: click.Context, port: int, host: str) -> None:
 @click.option(
     "--keep", type=click.IntRange(0), default=2000, show_default=True, help="Letters to keep as files."
 )
+@click.option(
+    "--lenient", is_flag=True, help="Do not look at the content of letters beyond those kept: quicker."
+)
 @click.pass_context
 def sink(
-    ctx: click.Context, port: int, host: str, faults: Path | None, folder: Path | None, keep: int
+    ctx: click.Context,
+    port: int,
+    host: str,
+    faults: Path | None,
+    folder: Path | None,
+    keep: int,
+    lenient: bool,
 ) -> None:
     """Run a mail server that keeps letters instead of delivering them.
 
-    letters.tsv in its folder tells recipient and Message-ID of every letter.
+    It takes what a careful relay would take and says so only once it is recorded: letters.tsv in its
+    folder has time, recipient, Message-ID, sender, size and file of every letter, NNNNNN.eml the first
+    letters themselves, faults.tsv every fault that hit.
     """
     settings = settings_of(ctx)
     configure_log(settings.log_format)
@@ -96,9 +125,32 @@ def sink(
     def tell(taken: int) -> None:
         say(f"keeping letters in {folder}; relay: smtp://{host}:{taken}?starttls=never")
 
-    serving = serve_sink(folder, host=host, port=port, faults=rules, keep=keep, when_ready=tell)
+    def read_again(behave: Behave) -> None:
+        assert faults is not None
+        try:
+            behave(load_faults(faults))
+        except (BadFaults, FaultsNotFound) as error:
+            say(f"the earlier faults stay in force: {error}")
+        else:
+            say(f"following {faults} as it is now")
+
+    def listen(behave: Behave) -> None:
+        if faults is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read_again, behave)
+
+    serving = serve_sink(
+        folder,
+        host=host,
+        port=port,
+        faults=rules,
+        keep=keep,
+        when_ready=tell,
+        lenient=lenient,
+        when_open=listen,
+    )
     try:
-        asyncio.run(_until_signalled(serving))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_until_signalled(serving))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             taken = f"port {port} on {host} is taken; choose another with --port"

@@ -1,11 +1,11 @@
 """`mailer init | doctor | database | settings | completion`: what one does before the first letter."""
 
+import asyncio
 import contextlib
 import json
 import os
 import platform
 import secrets
-import socket
 import sys
 import tempfile
 import tomllib
@@ -27,9 +27,14 @@ from mailer.foundation.database import Database, DatabaseUnavailable, open_datab
 from mailer.foundation.log import configure_log
 from mailer.foundation.settings import SECRETS, Settings, SettingsError, settings_path
 from mailer.schema import SchemaBehind, current_revision, require_current_schema, upgrade_schema
+from mailer.sending.letters import list_id
+from mailer.smtp.errors import RelayUnavailable
+from mailer.smtp.patience import Patience
+from mailer.smtp.pool import check_relay
 from mailer.smtp.relays import BadRelay, parse_relay
 
 _CONNECT_SECONDS = 3.0
+_REPLY_SECONDS = 10.0
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 _KEYS = ("secret_key", "suppression_key")
 
@@ -365,22 +370,22 @@ def _check_relays(in_force: Settings) -> list[Check]:
     if not in_force.relays:
         advice = 'none: write  smtp_relays = "smtp://host:587"  in the settings file'
         return [Check("relay", ok=False, detail=advice)]
-    return [_check_relay(url) for url in in_force.relays]
+    try:
+        greet_as = list_id(in_force)
+    except SettingsError:  # there is no sender yet, which is told apart
+        greet_as = "localhost"
+    return [_check_relay(url, greet_as) for url in in_force.relays]
 
 
-def _check_relay(url: str) -> Check:
-    """Whether its URL makes sense and it can be reached; the password in it is never shown."""
+def _check_relay(url: str, greet_as: str) -> Check:
+    """Whether it lets us in, as a letter would come; the password in its URL is never shown."""
+    patience = Patience(connect=_CONNECT_SECONDS, command=_REPLY_SECONDS)
     try:
         relay = parse_relay(url)
-        with socket.create_connection((relay.host, relay.port), _CONNECT_SECONDS):
-            unlimited = (
-                "; this version does not limit its rate" if relay.rate or relay.domain_rate else ""
-            )
-            return Check("relay", ok=True, detail=f"{relay.name} answers{unlimited}")
-    except BadRelay as error:
+        asyncio.run(check_relay(relay, greet_as=greet_as, patience=patience))
+    except (BadRelay, RelayUnavailable) as error:
         return Check("relay", ok=False, detail=str(error))
-    except OSError as error:
-        return Check("relay", ok=False, detail=f"{relay.name}: {error.strerror or error}")
+    return Check("relay", ok=True, detail=f"{relay.name} lets us in")
 
 
 def _check_templates(in_force: Settings) -> list[Check]:

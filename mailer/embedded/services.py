@@ -68,13 +68,18 @@ def scheduler_service(settings: Settings) -> Service:
     )
 
 
-def sink_service(folder: Path, *, port: int, keep: int, faults: Path) -> Service:
-    """Our own mail sink."""
+def sink_service(folder: Path, *, port: int, keep: int, faults: Path, lenient: bool = False) -> Service:
+    """Our own mail sink.
+
+    Args:
+        lenient: it does not look at the content of letters it does not keep.
+    """
     return Service(
         name="sink",
         command=(
             *(*MAILER, "sink", "--port", str(port), "--folder", str(folder)),
             *("--keep", str(keep), "--faults", str(faults)),
+            *(["--lenient"] if lenient else []),
         ),
         tells=f"on smtp://{LOOPBACK}:{port}",
         is_ready=lambda: greets(port),

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import icalendar
 
-from mailer.events.dates import resolve_local
+from mailer.campaigns.timetable import resolve_local
 from mailer.events.models import Event, EventState
 
 FEED_NAME = "Inspirationsmøder"

@@ -1,14 +1,12 @@
-"""When a reminder is due: leads, working days, and wall time on the two days clocks change."""
+"""When a reminder is due: so many days or hours before the event, on a working day."""
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from datetime import date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-import holidays
-
+from mailer.campaigns.timetable import is_working_day, resolve_local
 from mailer.events.errors import BadLead
 
 SENDING_HOUR = time(9)
@@ -63,22 +61,8 @@ def due_moment(day: date, start: time | None, lead: Lead, zone: ZoneInfo) -> dat
     return resolve_local(day, start or SENDING_HOUR, zone) - lead.length
 
 
-def resolve_local(day: date, wall: time, zone: ZoneInfo) -> datetime:
-    """The moment, in UTC, that clocks on the wall show (RFC 5545 §3.3.5).
-
-    A wall time that clocks skip is read with the offset before the gap, so it moves forward by the
-    gap; one that they show twice means the first time. Both are what PEP 495 calls fold 0.
-    """
-    return datetime.combine(day, wall.replace(fold=0), zone).astimezone(UTC)
-
-
 def working_day_on_or_before(day: date) -> date:
     """The day itself, or the last one before it that is no weekend and no Danish public holiday."""
-    while day.weekday() >= 5 or day in _public_holidays(day.year):
+    while not is_working_day(day):
         day -= _ONE_DAY
     return day
-
-
-@cache
-def _public_holidays(year: int) -> frozenset[date]:
-    return frozenset(holidays.country_holidays("DK", years=year))

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.models import Campaign, Delivery, Link
+from mailer.campaigns.timetable import resolve_local
 from mailer.events.catalogue import list_events
-from mailer.events.dates import Lead, due_moment, parse_lead, resolve_local
+from mailer.events.dates import Lead, due_moment, parse_lead
 from mailer.events.errors import AlreadySent, BadLead
 from mailer.events.fields import FIELDS
 from mailer.events.models import Event, EventState, Reminder, ReminderRequest, ReminderState

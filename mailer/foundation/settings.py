@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import re
+from datetime import timedelta
 from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +39,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE_ADDRESS = re.compile(r"[^\s<>@,;:\"\\]+@[^\s<>@,;:\"\\]+")
 _WEB_ADDRESS = re.compile(r"[A-Za-z0-9%:/\[\]._~@?#=&+-]+")
 """What may stand in an attribute and in a header without being escaped there."""
+_WAIT = re.compile(r"(\d+(?:\.\d+)?)([smh])")
+_WAITS = re.compile(rf"{_WAIT.pattern}(?:\s+{_WAIT.pattern}){{0,19}}")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+_DKIM_KEY = re.compile(rf"{_NAME}:{_NAME}:/[^\x00-\x1f\x7f]+")
 _SHORTEST_KEY = 16
 _ENCODED = "; in a password / ? # @ and the like are written %2F %3F %23 %40"
 _UNIX_SOCKET_LIMIT = 107  # unix(7), less the closing NUL
@@ -91,14 +97,18 @@ class Settings(BaseSettings):
     bounce_address: str | None = None
     reply_to: str | dict[str, str] | None = None
     list_id: str | None = None
+    dkim: str | list[str] | None = None
+    largest_letter: int = Field(default=100_000, ge=10_000, le=10_000_000)
     tracking: TrackingMode | None = None
     allow_only: str | None = None
     timezone: str = "Europe/Copenhagen"
     clock: str | None = None
     templates_dir: Path | None = None
-    batch_size: int = Field(default=500, ge=1, le=4000)
+    batch_size: int = Field(default=2000, ge=1, le=4000)
+    retry_after: str = "1m 5m 15m 1h 2h 4h 8h"
     worker_processes: int = Field(default=2, ge=1, le=64)
     reminder_grace_hours: int = Field(default=24, ge=1)
+    uncertain_alarm: int = Field(default=50, ge=1)
     log_format: Literal["console", "json"] = "console"
 
     @classmethod
@@ -193,12 +203,28 @@ class Settings(BaseSettings):
             return {party: _read_address(text) for party, text in value.items()}
         return _read_address(value) if value else None
 
+    @field_validator("retry_after")
+    @classmethod
+    def _check_retry_after(cls, value: str) -> str:
+        if not _WAITS.fullmatch(value):
+            raise ValueError("must be waiting times such as  1m 5m 15m 1h 2h")
+        return value
+
     @field_validator("list_id")
     @classmethod
     def _check_list_id(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Za-z0-9.-]+", value):
             raise ValueError("must be a name of letters, digits, dots and hyphens (RFC 2919 §2)")
         return value
+
+    @field_validator("dkim")
+    @classmethod
+    def _check_dkim(cls, value: str | list[str] | None) -> list[str] | None:
+        keys = value.split() if isinstance(value, str) else value
+        for key in keys or ():
+            if not _DKIM_KEY.fullmatch(key):
+                raise ValueError("must be  selector:domain:/path/key.pem,  one or several")
+        return keys
 
     @model_validator(mode="after")
     def _make_state_dir_absolute(self) -> Self:
@@ -265,6 +291,11 @@ class Settings(BaseSettings):
         return _mailbox(self.sender or "")[0]
 
     @property
+    def dkim_keys(self) -> tuple[str, ...]:
+        """The keys letters are signed with, each ``selector:domain:/path/key.pem``."""
+        return tuple(self.dkim or ())
+
+    @property
     def bounces_to(self) -> str:
         """The address that bounce messages, and requests to unsubscribe by mail, go to."""
         if self.bounce_address:
@@ -300,6 +331,14 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The zone in which people plan."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def retry_waits(self) -> tuple[timedelta, ...]:
+        """How long to wait after the first refusal for now, the second, and so on; the last repeats."""
+        return tuple(
+            timedelta(seconds=float(number) * _SECONDS[unit])
+            for number, unit in _WAIT.findall(self.retry_after)
+        )
 
     @property
     def allowed_patterns(self) -> list[str] | None:

@@ -1,16 +1,20 @@
 """A letter compiled once per variant and filled per recipient.
 
 The letter is rendered for one recipient of each variant with marks in place of what is personal: tokens
-and fields that are only printed. Everything between the marks is encoded once; a letter is then a join
-of pieces. Each variant is proved before its first use: filled with hostile values it must read as plain
-Jinja2 would have written it. What cannot be compiled or proved is rendered per recipient.
+and fields that are only printed. Everything between the marks is encoded once; a message is then a join
+of pieces, its header included. Each variant is proved before its first use: filled with hostile values
+it must read as plain Jinja2 would have written it. What cannot be compiled or proved is rendered per
+recipient.
 """
 
+import binascii
 import functools
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
+from operator import attrgetter, itemgetter
 
 from jinja2 import TemplateError
 from markupsafe import escape
@@ -20,45 +24,69 @@ from mailer.rendering.environment import make_environment
 from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.fields import FieldUse, read_fields
 from mailer.rendering.letter import Letter, add_pixel, inline_css
-from mailer.rendering.message import CommonFields, body_frame, quoted_printable_piece
+from mailer.rendering.message import (
+    LINE_BYTES,
+    CommonFields,
+    body_frame,
+    common_header,
+    quoted_printable,
+    quoted_printable_piece,
+)
+from mailer.rendering.source import DEFAULT_LANGUAGE, LetterSource
 from mailer.rendering.values import Attributes, LetterValues, RecipientValues
 
 _ATTRIBUTES = "attributes."
 _UNBOUNDED = ("name", "workplace", _ATTRIBUTES)
 """Fields with about as many values as recipients: a variant for each would be a letter for each."""
 _MOST_VARIANTS = 4_000
+_MOST_BYTES = 32_000_000
+"""Of all pieces of a letter; equal pieces of several variants are kept once."""
+_KEPT = 8_192
+"""Entries of the caches: enough for what recurs, and a million recipients take no more."""
 _OTHER = object()
-_HOSTILE = "<&\"'>=2E\r\n.{{ x }}\u2028å" + "x" * 90
+_MISSING = object()
+_HOSTILE = "<&\"'>=2E\r\n.{{{{ x }}}}\u2028å" + "x" * 90 + " {}=y"
+"""Of a slot's name: what every place but a text or a quoted attribute reads more into."""
+_ENTITY_BEGINS = re.compile(r"&#?\w*\Z")
+
+TO, REPLY_TO = "to", "reply_to"
+"""Slots of the header beside tokens."""
+
+
+class NotCompilable(Exception):
+    """The letter must be rendered per recipient; the message says why: ``filters `recipient.name```."""
+
+
+class Unfillable(Exception):
+    """This one recipient's letter must be rendered by itself: a value would read otherwise in a slot."""
 
 
 class Marks:
-    """Places in a rendering: strings nobody can know in advance, and no template changes."""
+    """Places in a rendering: strings nobody can know in advance, of letters and digits alone."""
 
     def __init__(self) -> None:
-        nonce = secrets.token_hex(8)
-        self._form = f"\ue000{nonce}-{{}}\ue001"
-        self._pattern = re.compile(f"\ue000{nonce}-([a-z_.A-ZæøåÆØÅ0-9-]+)\ue001")
+        self._nonce = "q" + secrets.token_hex(10)
+        self._slots: list[str] = []
+        self._pattern = re.compile(self._nonce + "x([0-9]+)x")
 
     def mark(self, slot: str) -> str:
         """What stands for a slot's value in a rendering."""
-        return self._form.format(slot)
+        if slot not in self._slots:
+            self._slots.append(slot)
+        return f"{self._nonce}x{self._slots.index(slot)}x"
 
     def split(self, text: str) -> list[str]:
         """Fixed text and names of slots in turn, fixed text first and last."""
-        return self._pattern.split(text)
+        parts = self._pattern.split(text)
+        parts[1::2] = [self._slots[int(number)] for number in parts[1::2]]
+        return parts
 
 
-@dataclass(slots=True)
-class Variant:
-    """One variant of a letter: fixed pieces, and where the slots stand between them."""
-
-    subject: bytes
-    """The whole Subject field."""
-    pieces: list[bytes]
-    """The body; an empty piece stands where a slot is filled in."""
-    places: tuple[tuple[int, str], ...]
-    """Piece and slot; ``text:name`` and ``html:name`` are fields, all others tokens."""
-    slots: tuple[str, ...]
+Write = Callable[[str], str]
+"""Writes what stands for a slot."""
+Fill = Callable[[RecipientValues, RecipientValues, Write], tuple[LetterValues, str | None]]
+"""From a recipient, the recipient as shown, and what writes the token of a purpose, to all the templates
+see, and the open pixel's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +95,39 @@ class Recipe:
 
     letter: Letter
     common: CommonFields
-    fill: Callable[[RecipientValues, RecipientValues], tuple[LetterValues, str | None]]
-    """From a recipient, and the recipient as shown, to all the templates see, and the pixel: marks
-    stand for all tokens."""
+    fill: Fill
+    delivery_fields: Callable[[Write], bytes]
+    """The end of the header, from what writes the token of a purpose."""
+    tokens: tuple[str, ...]
+    """The slots that come with every letter, in their order, before the fields."""
     event_regions: frozenset[str]
     """Regions that decide the order of the events."""
+
+
+@dataclass(slots=True)
+class Variant:
+    """One variant of a letter, ready to be filled."""
+
+    pieces: list[bytes]
+    """What is the same for everybody, and in every second place nothing, for a slot or a field."""
+    arrange: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    """From slots and fields to what stands in those places, in their order."""
+    fields: tuple[tuple[Callable[[RecipientValues], str | None], Callable[[str | None], bytes]], ...]
+    """What else is filled in: what reads it, and what encodes it for its place."""
+
+    def fill(self, slots: tuple[bytes, ...], recipient: RecipientValues) -> list[bytes]:
+        """The message, in pieces.
+
+        Args:
+            slots: the values of ``Recipe.tokens``.
+
+        Raises:
+            Unfillable: a value of this recipient would read otherwise than rendered.
+        """
+        fields = [encode(read(recipient)) for read, encode in self.fields]
+        pieces = self.pieces.copy()
+        pieces[1::2] = self.arrange((*slots, *fields))
+        return pieces
 
 
 @dataclass(slots=True)
@@ -79,10 +135,19 @@ class CompiledLetter:
     """A letter ready to be filled; its variants are compiled as recipients need them."""
 
     recipe: Recipe
-    marks: Marks
     use: Mapping[str, FieldUse]
     """By language."""
-    variants: dict[tuple[object, ...], Variant] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
+    variants: dict[Hashable, Variant | RecipientValueError] = field(default_factory=dict)
+    """Those compiled, and those nobody can have: their recipients lack something."""
+    _seen: dict[Hashable, Variant] = field(default_factory=dict)
+    """By what can be told of a recipient at a glance."""
+    _pieces: dict[bytes, bytes] = field(default_factory=dict)
+    _bytes: int = 0
+    _glance: Callable[[RecipientValues], Hashable] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._glance = _make_glance(self.use.values()) or self._key
 
     def variant_for(self, recipient: RecipientValues) -> Variant:
         """The variant this recipient gets.
@@ -92,168 +157,378 @@ class CompiledLetter:
             LetterError: the letter asks for something nobody has.
             NotCompilable: the variant does not read as plain Jinja2 would have written it.
         """
-        key = self._key(recipient)
-        variant = self.variants.get(key)
+        seen = self._glance(recipient)
+        variant = self._seen.get(seen)
         if variant is None:
-            if len(self.variants) >= _MOST_VARIANTS:
-                raise NotCompilable(f"it has more than {_MOST_VARIANTS:,} variants")
-            variant = self.variants[key] = self._compile(recipient)
+            variant = self._find(recipient)
+            if len(self._seen) >= _KEPT:
+                self._seen.clear()
+            self._seen[seen] = variant
         return variant
 
-    def _key(self, recipient: RecipientValues) -> tuple[object, ...]:
-        use = self.use.get(recipient.language) or self.use["da"]
-        region = recipient.region if recipient.region in self.recipe.event_regions else _OTHER
-        parts: list[object] = [recipient.language, region]
-        parts += [value_of(recipient, name) for name in use.keys]
-        parts += [
-            value if (value := value_of(recipient, name)) in constants else _OTHER
-            for name, constants in use.compared.items()
-        ]
-        parts += [_OTHER if (value := value_of(recipient, name)) else value for name in use.presence]
-        return tuple(parts)
+    def _find(self, recipient: RecipientValues) -> Variant:
+        key = self._key(recipient)
+        found = self.variants.get(key)
+        if found is None:
+            if len(self.variants) >= _MOST_VARIANTS:
+                raise NotCompilable(f"has more than {_MOST_VARIANTS:,} variants")
+            try:
+                found = self._compile(recipient)
+            except RecipientValueError as error:
+                found = error
+            self.variants[key] = found
+        if isinstance(found, RecipientValueError):
+            raise RecipientValueError(*found.args)
+        return found
 
-    def _compile(self, recipient: RecipientValues) -> Variant:
-        use = self.use.get(recipient.language) or self.use["da"]
-        marked = _with_slots(recipient, use, self.marks.mark)
-        subject, text, html = self._render(recipient, marked)
-        self._prove(recipient, use, (subject, text, html))
-        if len(self.marks.split(subject)) > 1:
-            raise NotCompilable("its subject is personal")
-        _, pixel = self.recipe.fill(recipient, marked)
-        html = inline_css(html)
-        html = add_pixel(html, pixel) if pixel else html
-        text_head, html_head, end = body_frame(self.recipe.common)
-        pieces: list[bytes] = [text_head]
-        places: list[tuple[int, str]] = []
-        for context, part, after in (("text", text, html_head), ("html", html, end)):
-            self._lay(part, context, use, pieces, places)
-            pieces.append(after)
-        return Variant(
-            subject=headers.unstructured("Subject", " ".join(subject.split())),
-            pieces=pieces,
-            places=tuple(places),
-            slots=tuple(dict.fromkeys(slot for _, slot in places)),
+    def _use_of(self, recipient: RecipientValues) -> FieldUse:
+        return self.use.get(recipient.language) or self.use[DEFAULT_LANGUAGE]
+
+    def _key(self, recipient: RecipientValues) -> tuple[Hashable, ...]:
+        """All that decides what stands between the slots."""
+        use = self._use_of(recipient)
+        region = recipient.region if recipient.region in self.recipe.event_regions else _OTHER
+        return (
+            recipient.language,
+            region,
+            *(_value(recipient, name) for name in sorted(use.keys)),
+            *(
+                _one_of(constants, _value(recipient, name))
+                for name, constants in sorted(use.compared.items())
+            ),
+            *(_presence(_value(recipient, name)) for name in sorted(use.presence)),
+            *(
+                _value(recipient, name) is _MISSING
+                for name in sorted(use.slots)
+                if name.startswith(_ATTRIBUTES)
+            ),
         )
 
-    def _render(self, recipient: RecipientValues, shown: RecipientValues) -> tuple[str, str, str]:
-        values, _ = self.recipe.fill(recipient, shown)
-        return self.recipe.letter.render_parts(values)
+    def _compile(self, recipient: RecipientValues) -> Variant:
+        use, mark = self._use_of(recipient), self.marks.mark
+        marked = self._render(recipient, use, mark, mark)
+        self._prove(recipient, use, marked)
+        split = [self.marks.split(part) for part in (marked.subject, marked.text, marked.html)]
+        return self._lay(use, *split)
 
-    def _lay(
+    def _render(
         self,
-        part: str,
-        context: str,
+        recipient: RecipientValues,
         use: FieldUse,
-        pieces: list[bytes],
-        places: list[tuple[int, str]],
-    ) -> None:
-        """Lay a part down as pieces; every slot stands on a soft-broken line of its own."""
-        split = self.marks.split(part)
-        for index, piece in enumerate(split):
-            if index % 2:
-                slot = f"{context}:{piece}" if piece in use.slots else piece
-                places.append((len(pieces), slot))
-                pieces.append(b"")
-                continue
-            encoded = quoted_printable_piece(piece)
-            last = index == len(split) - 1
-            if not encoded.endswith(b"\r\n") and (last or encoded or index):
-                encoded += b"\r\n" if last else b"=\r\n"
-            pieces.append(b"=\r\n" + encoded if index else encoded)
+        write_field: Write,
+        write_token: Write,
+    ) -> "_Parts":
+        shown = _with_slots(recipient, use, write_field)
+        values, pixel = self.recipe.fill(recipient, shown, write_token)
+        subject, text, written = self.recipe.letter.render_parts(values)
+        html = inline_css(written)
+        return _Parts(subject, text, written, add_pixel(html, pixel) if pixel else html)
 
-    def _prove(self, recipient: RecipientValues, use: FieldUse, marked: tuple[str, str, str]) -> None:
-        """Fill hostile values into the rendering and compare with rendering them.
+    def _prove(self, recipient: RecipientValues, use: FieldUse, marked: "_Parts") -> None:
+        """Fill hostile values and other tokens into the rendering and compare with rendering them.
 
         Raises:
             NotCompilable: they differ.
         """
-        hostile = {name: f"{_HOSTILE}{name}" for name in use.slots}
-        shown = _with_slots(recipient, use, lambda name: hostile[name])
-        plain = self._render(recipient, shown)
-        for part, html, expected in zip(marked, (False, False, True), plain, strict=True):
+        hostile = {slot: _HOSTILE.format(slot) for slot in use.slots}
+
+        def filled(part: str, *, html: bool = False) -> str:
             split = self.marks.split(part)
             split[1::2] = [
-                (str(escape(hostile[slot])) if html else hostile[slot])
-                if slot in hostile
-                else self.marks.mark(slot)
+                _as_token(slot)
+                if slot not in hostile
+                else str(escape(hostile[slot]))
+                if html
+                else hostile[slot]
                 for slot in split[1::2]
             ]
-            if "".join(split) != expected:
-                raise NotCompilable("it does not read the same when compiled")
+            return "".join(split)
+
+        plain = self._render(recipient, use, hostile.__getitem__, _as_token)
+        same = (
+            filled(marked.subject) == plain.subject
+            and filled(marked.text) == plain.text
+            and filled(marked.written, html=True) == plain.written
+            # Inlining once more brings both to the one way in which a document can be written.
+            and inline_css(filled(marked.html, html=True)) == inline_css(plain.html)
+        )
+        if not same:
+            raise NotCompilable("does not read the same when compiled")
+        before = self.marks.split(marked.written)[::2][:-1]
+        if any(_ENTITY_BEGINS.search(piece) for piece in before):
+            raise NotCompilable("prints a field right behind an ampersand")
+
+    def _lay(self, use: FieldUse, subject: list[str], text: list[str], html: list[str]) -> Variant:
+        """Lay the whole message down as slots, fields and pieces."""
+        frame = body_frame(self.recipe.common)
+        layout = _Layout(self.recipe.tokens)
+        layout.add(common_header(self.recipe.common))
+        layout.add_slot(TO)
+        layout.add_slot(REPLY_TO)
+        if len(subject) == 1:
+            layout.add(_encode_subject(subject[0]))
+        elif all(slot in use.slots for slot in subject[1::2]):
+            readers = [_reader(slot) for slot in subject[1::2]]
+            write = functools.partial(_write_subject, tuple(subject[::2]), readers)
+            layout.add_field("subject", write, _encode_subject)
+        else:
+            raise NotCompilable("has a link in its subject")
+        ending = self.recipe.delivery_fields(self.marks.mark)
+        layout.add_split([part.encode() for part in self.marks.split(ending.decode())])
+        layout.add(frame.before_text)
+        self._lay_part(layout, text, use, html=False)
+        layout.add(frame.before_html)
+        self._lay_part(layout, html, use, html=True)
+        layout.add(frame.end)
+        return self._keep(layout)
+
+    def _lay_part(self, layout: "_Layout", split: list[str], use: FieldUse, *, html: bool) -> None:
+        """A part in quoted-printable; every slot stands on a soft-broken line of its own."""
+        for index, piece in enumerate(split):
+            if index % 2:
+                if piece in use.slots:
+                    encode = encode_html if html else encode_text
+                    layout.add_field(f"{piece} {html}", _reader(piece), encode)
+                else:
+                    layout.add_slot(piece)
+                continue
+            last = index == len(split) - 1
+            encoded = quoted_printable(piece) if last else _before_slot(piece)
+            joint = b"=\r\n" if index and not encoded.startswith(b"\r\n") else b""
+            layout.add(joint + encoded)
+
+    def _keep(self, layout: "_Layout") -> Variant:
+        """The laid-out variant, its pieces shared with other variants.
+
+        Raises:
+            NotCompilable: the pieces of all variants have become too large.
+        """
+        pieces = []
+        for piece in layout.pieces:
+            if piece not in self._pieces:
+                self._bytes += len(piece)
+                self._pieces[piece] = piece
+            pieces.append(self._pieces[piece])
+        if self._bytes > _MOST_BYTES:
+            raise NotCompilable(f"has variants of more than {_MOST_BYTES:,} bytes together")
+        return layout.finish(pieces)
 
 
-class NotCompilable(Exception):
-    """The letter must be rendered per recipient; the message says why."""
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """One rendering."""
+
+    subject: str
+    text: str
+    written: str
+    """The HTML as the templates write it."""
+    html: str
+    """The HTML as it is sent."""
 
 
-def compile_letter(recipe: Recipe, marks: Marks) -> CompiledLetter:
-    """Read how the letter uses its recipient; variants are compiled when they are first needed.
+class _Layout:
+    """Collects a message in its order: slots that every letter has, fields, and fixed pieces."""
+
+    def __init__(self, slots: Sequence[str]) -> None:
+        self._slots = list(slots)
+        self._fields: dict[str, tuple[Callable[..., str | None], Callable[[str | None], bytes]]] = {}
+        self._order: list[int] = []
+        self.pieces: list[bytes] = [b""]
+
+    def add(self, piece: bytes) -> None:
+        """What is the same for all, joined to what was before if that is so too."""
+        self.pieces[-1] += piece
+
+    def add_slot(self, slot: str) -> None:
+        """A slot that every letter has."""
+        self._order.append(self._slots.index(slot))
+        self.pieces.append(b"")
+
+    def add_field(
+        self,
+        name: str,
+        read: Callable[[RecipientValues], str | None],
+        encode: Callable[[str | None], bytes],
+    ) -> None:
+        """A value of the recipient."""
+        self._fields.setdefault(name, (read, encode))
+        self._order.append(len(self._slots) + list(self._fields).index(name))
+        self.pieces.append(b"")
+
+    def add_split(self, split: Sequence[bytes]) -> None:
+        """Fixed pieces and slots in turn."""
+        for index, part in enumerate(split):
+            if index % 2:
+                self.add_slot(part.decode())
+            else:
+                self.add(part)
+
+    def finish(self, pieces: Sequence[bytes]) -> Variant:
+        """The variant; a message has two slots at least, so that arranging them makes a tuple."""
+        places = [b""] * (2 * len(pieces) - 1)
+        places[::2] = pieces
+        return Variant(places, itemgetter(*self._order), tuple(self._fields.values()))
+
+
+def read_uses(source: LetterSource) -> Mapping[str, FieldUse]:
+    """How the letter uses its recipient, by language.
 
     Raises:
-        NotCompilable: it must be rendered per recipient.
+        LetterError: a file is no template.
     """
-    source = recipe.letter.source
-    use = {}
+    uses = {}
     for language in source.languages:
         environment = make_environment(source.files, language, autoescape=True)
         try:
-            use[language] = read_fields(environment, source.texts(language))
+            uses[language] = read_fields(environment, source.texts(language))
         except TemplateError as error:
             raise LetterError(f"letter {source.name}: {error}") from error
-        _require_compilable(use[language])
-    return CompiledLetter(recipe, marks, use)
+    return uses
 
 
-def printed(recipient: RecipientValues, name: str) -> str:
-    """A field as the templates print it; a missing one prints nothing.
-
-    Raises:
-        RecipientValueError: the recipient has no such attribute.
-    """
-    value = value_of(recipient, name)
-    return "" if value is None else str(value)
-
-
-def value_of(recipient: RecipientValues, name: str) -> object:
-    """A field's value.
+def require_compilable(uses: Mapping[str, FieldUse]) -> None:
+    """See whether variants can exist at all.
 
     Raises:
-        RecipientValueError: the recipient has no such attribute.
+        NotCompilable: the letter must be rendered per recipient.
     """
+    for use in uses.values():
+        if use.whole is not None:
+            raise NotCompilable(use.whole)
+        for name, how in sorted(use.keys.items()):
+            if name.startswith(_UNBOUNDED):
+                raise NotCompilable(how.format(f"`recipient.{name}`"))
+
+
+def uses_attributes(uses: Mapping[str, FieldUse]) -> bool:
+    """Whether the letter may look at a recipient's attributes."""
+    return any(
+        use.whole is not None
+        or any(
+            name.startswith(_ATTRIBUTES)
+            for name in (*use.slots, *use.presence, *use.compared, *use.keys)
+        )
+        for use in uses.values()
+    )
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def encode_text(value: str | None) -> bytes:
+    """A value as it stands in its slot in text.
+
+    Raises:
+        Unfillable: it holds what would read otherwise beside what stands around it.
+    """
+    if value is None:
+        return b""
+    if value.isprintable():
+        encoded = binascii.b2a_qp(value.encode(), istext=True)
+        if len(encoded) < LINE_BYTES and not encoded.startswith(b"."):
+            return encoded
+    elif "\r" in value or "\0" in value:
+        raise Unfillable
+    return _before_break(quoted_printable_piece(value))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def encode_html(value: str | None) -> bytes:
+    """A value as it stands in its slot in HTML.
+
+    Raises:
+        Unfillable: as ``encode_text``.
+    """
+    return b"" if value is None else encode_text(str(escape(value)))
+
+
+def _before_slot(piece: str) -> bytes:
+    """A piece in quoted-printable, broken off so that a slot begins on a line of its own."""
+    encoded = quoted_printable_piece(piece)
+    if not encoded or encoded.endswith(b"\r\n"):
+        return encoded
+    return _before_break(encoded) + b"=\r\n"
+
+
+def _before_break(encoded: bytes) -> bytes:
+    """What may be followed by a soft break: its last line has room for it (RFC 2045 §6.7, rule 5)."""
+    if len(encoded) - (encoded.rfind(b"\n") + 1) < LINE_BYTES:
+        return encoded
+    cut = -3 if encoded[-3:-2] == b"=" else -1
+    last = encoded[cut:]
+    return encoded[:cut] + b"=\r\n" + (b"=2E" if last == b"." else last)
+
+
+def _encode_subject(value: str | None) -> bytes:
+    return headers.unstructured("Subject", " ".join((value or "").split()))
+
+
+def _write_subject(
+    fixed: Sequence[str],
+    readers: Sequence[Callable[[RecipientValues], str | None]],
+    recipient: RecipientValues,
+) -> str:
+    fields = [read(recipient) or "" for read in readers]
+    return "".join(chain.from_iterable(zip_longest(fixed, fields, fillvalue="")))
+
+
+def _make_glance(uses: Iterable[FieldUse]) -> Callable[[RecipientValues], Hashable] | None:
+    """A quick look at all that decides the variant; None where attributes do: that is not quick."""
+    told = {"language", "region"}.union(*((*use.keys, *use.compared) for use in uses))
+    asked = set().union(*(use.presence for use in uses)) - told
+    slots = set().union(*(use.slots for use in uses))
+    if any(name.startswith(_ATTRIBUTES) for name in told | asked | slots):
+        return None
+    values = attrgetter(*sorted(told))
+    if not asked:
+        return values
+    present = attrgetter(*sorted(asked), "language")  # two names at least make a tuple
+    return lambda recipient: (values(recipient), *map(bool, present(recipient)))
+
+
+def _reader(name: str) -> Callable[[RecipientValues], str | None]:
+    """What reads a field as the templates print it."""
+    return functools.partial(_printed, name) if name.startswith(_ATTRIBUTES) else attrgetter(name)
+
+
+def _printed(name: str, recipient: RecipientValues) -> str | None:
+    value = _value(recipient, name)
+    return None if value is None else str(value)
+
+
+def _value(recipient: RecipientValues, name: str) -> object:
+    """A field's value; ``_MISSING`` for an attribute the recipient does not have."""
     if name.startswith(_ATTRIBUTES):
-        key = name.removeprefix(_ATTRIBUTES)
-        if key not in recipient.attributes:
-            raise RecipientValueError(f"the recipient has no attribute {key!r}")
-        return recipient.attributes[key]
+        return recipient.attributes.get(name.removeprefix(_ATTRIBUTES), _MISSING)
     return getattr(recipient, name)
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def encode_field(value: str, *, html: bool) -> bytes:
-    """A field's value as it stands in its slot."""
-    return quoted_printable_piece(str(escape(value)) if html else value)
+def _one_of(constants: frozenset[object], value: object) -> Hashable:
+    """Which of the constants a value is, if any."""
+    known = value is _MISSING or (isinstance(value, Hashable) and value in constants)
+    return value if known else _OTHER
 
 
-def _require_compilable(use: FieldUse) -> None:
-    if use.whole is not None:
-        raise NotCompilable(use.whole)
-    unbounded = sorted(name for name in use.keys if name.startswith(_UNBOUNDED))
-    if unbounded:
-        raise NotCompilable(f"it does more with recipient.{unbounded[0]} than print it")
+def _presence(value: object) -> Hashable:
+    """Whether something is there; what is not may still be printed in several ways."""
+    if value is _MISSING:
+        return value
+    return _OTHER if value else (type(value).__name__, str(value))
 
 
-def _with_slots(
-    recipient: RecipientValues, use: FieldUse, write: Callable[[str], str]
-) -> RecipientValues:
+def _as_token(slot: str) -> str:
+    """What stands for a slot's token in the proof."""
+    return f"1d7-4a{slot.replace('_', '')}0123456789"
+
+
+def _with_slots(recipient: RecipientValues, use: FieldUse, write: Write) -> RecipientValues:
     """The recipient with every slot's value replaced; what is not there stays so where it is asked."""
-    plain: dict[str, object] = {}
+    plain: dict[str, str] = {}
     attributes = Attributes(recipient.attributes)
     for name in use.slots:
-        if name in use.presence and not value_of(recipient, name):
+        value = _value(recipient, name)
+        if value is _MISSING or (name in use.presence and not value):
             continue
         if name.startswith(_ATTRIBUTES):
-            _ = value_of(recipient, name)
             attributes[name.removeprefix(_ATTRIBUTES)] = write(name)
         else:
             plain[name] = write(name)
-    return replace(recipient, attributes=attributes, **plain)  # type: ignore[arg-type]
+    return replace(recipient, attributes=attributes, **plain)

@@ -15,14 +15,34 @@ RECIPIENT = "recipient"
 _ATTRIBUTES = "attributes"
 _ANY = object()
 _TRANSPARENT = (nodes.Template, nodes.Block, nodes.For, nodes.With, nodes.Scope)
-_OPAQUE = (
-    nodes.FilterBlock,
-    nodes.AssignBlock,
-    nodes.Macro,
-    nodes.CallBlock,
-    nodes.EvalContextModifier,
-    nodes.ScopedEvalContextModifier,
-)
+_OPAQUE: Mapping[type[nodes.Node], str] = {
+    nodes.FilterBlock: "a filter block",
+    nodes.AssignBlock: "a set block",
+    nodes.Macro: "a macro",
+    nodes.CallBlock: "a call block",
+    nodes.EvalContextModifier: "an autoescape block",
+    nodes.ScopedEvalContextModifier: "an autoescape block",
+}
+"""What may change all that is printed inside it, and what people call it."""
+_HOW: Mapping[type[nodes.Node], str] = {
+    nodes.Filter: "filters {}",
+    nodes.Test: "tests {} with is",
+    nodes.Call: "hands {} to a function or macro",
+    nodes.Compare: "compares {} with more than constants",
+    nodes.Getattr: "takes {} apart",
+    nodes.Getitem: "takes {} apart",
+    nodes.Concat: "joins {} with something",
+    nodes.BinExpr: "reckons with {}",
+    nodes.List: "puts {} into a list",
+    nodes.Tuple: "puts {} into a list",
+    nodes.Dict: "puts {} into a list",
+    nodes.For: "loops over {}",
+    nodes.Assign: "gives {} another name",
+    nodes.With: "gives {} another name",
+    nodes.Include: "includes a part by {}",
+}
+"""What an expression or statement does with what stands in it."""
+_ALWAYS_KEYS = {"language": "chooses its templates by {}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,69 +55,76 @@ class FieldUse:
     """Asked whether they are there."""
     compared: Mapping[str, frozenset[object]]
     """Only compared with constants: by field, the constants."""
-    keys: frozenset[str]
-    """Used in some other way: the value itself belongs to the variant."""
+    keys: Mapping[str, str]
+    """Used in some other way: the value itself belongs to the variant. By field, how: ``filters {}``."""
     whole: str | None
     """Why the letter must be rendered per recipient whatever its fields; None if it need not."""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Walks the trees of one letter."""
+    """Walks the trees of one letter.
+
+    ``within`` names what may change all that is printed here; None where it reaches the letter as it is.
+    """
 
     printed: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     compared: dict[str, set[object]] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
+    used: dict[str, str] = field(default_factory=dict)
     whole: str | None = None
-    hidden_blocks: set[str] = field(default_factory=set)
+    hidden_blocks: dict[str, str] = field(default_factory=dict)
 
-    def read(self, node: nodes.Node, *, bare: bool) -> None:
-        """Read a statement; ``bare`` says that what is printed here reaches the letter unchanged."""
+    def read(self, node: nodes.Node, *, within: str | None) -> None:
+        """Read a statement."""
         match node:
             case nodes.Block() if node.name in self.hidden_blocks:
-                self._children(node, bare=False)
+                self._children(node, within=self.hidden_blocks[node.name])
             case nodes.Output():
                 for child in node.nodes:
-                    self._print(child, bare=bare)
+                    self._print(child, within=within)
             case nodes.If():
                 self._ask(node.test)
                 for part in (*node.body, *node.elif_, *node.else_):
-                    self.read(part, bare=bare)
-            case nodes.Include() if not bare:
-                self.whole = self.whole or "it includes a part inside a filter, macro or set block"
+                    self.read(part, within=within)
+            case nodes.Include() if within is not None:
+                self.whole = self.whole or f"includes a part inside {within}"
             case nodes.Expr():
-                self._use(node)
-            case _ if isinstance(node, _OPAQUE):
-                self._children(node, bare=False)
+                self._use(node, "decides with {}")
+            case _ if (opaque := _OPAQUE.get(type(node))) is not None:
+                self._children(node, within=opaque)
             case _ if isinstance(node, _TRANSPARENT):
-                self._children(node, bare=bare)
+                self._children(node, within=within)
             case _:
-                self._children(node, bare=False)
+                self._children(node, within=within or "a statement")
 
-    def _children(self, node: nodes.Node, *, bare: bool) -> None:
+    def _children(self, node: nodes.Node, *, within: str | None) -> None:
+        how = _HOW.get(type(node), "decides with {}")
         for child in node.iter_child_nodes():
-            self.read(child, bare=bare)
+            if isinstance(child, nodes.Expr):
+                self._use(child, how)
+            else:
+                self.read(child, within=within)
 
-    def _print(self, node: nodes.Node, *, bare: bool) -> None:
+    def _print(self, node: nodes.Node, *, within: str | None) -> None:
         """An expression whose value is printed as it is."""
         name = _field_of(node)
         match node:
-            case _ if name is not None and bare:
+            case _ if name is not None and within is None:
                 self.printed.add(name)
             case nodes.CondExpr():
                 self._ask(node.test)
-                self._print(node.expr1, bare=bare)
+                self._print(node.expr1, within=within)
                 if node.expr2 is not None:
-                    self._print(node.expr2, bare=bare)
+                    self._print(node.expr2, within=within)
             case nodes.Or() if _field_of(node.left) is not None:
                 self._ask(node.left)
-                self._print(node.left, bare=bare)
-                self._print(node.right, bare=bare)
+                self._print(node.left, within=within)
+                self._print(node.right, within=within)
             case nodes.Call(node=nodes.Name(name="super")):
                 pass
             case _:
-                self._use(node)
+                self._use(node, f"prints {{}} in {within}" if within else "reckons with {}")
 
     def _ask(self, node: nodes.Node) -> None:
         """An expression of which only truth or falsehood matters."""
@@ -113,21 +140,22 @@ class _Reader:
             case nodes.Compare() if (told := _comparison(node)) is not None:
                 self.compared.setdefault(told[0], set()).update(told[1])
             case _:
-                self._use(node)
+                self._use(node, "decides with {}")
 
-    def _use(self, node: nodes.Node) -> None:
+    def _use(self, node: nodes.Node, how: str) -> None:
         """An expression that may do anything with what it contains."""
         name = _field_of(node)
         if name is not None:
-            self.used.add(name)
+            self.used.setdefault(name, how)
             return
         match node:
             case nodes.Name(name="recipient"):
-                self.whole = self.whole or "it uses the recipient as a whole"
+                self.whole = self.whole or "uses the recipient as a whole"
             case nodes.Name(name="self" | "super"):
-                self.whole = self.whole or "it prints one of its blocks through self or a filter"
+                self.whole = self.whole or "prints one of its blocks through self or a filter"
+        how = next((_HOW[kind] for kind in type(node).__mro__ if kind in _HOW), how)
         for child in node.iter_child_nodes():
-            self._use(child)
+            self._use(child, how)
 
 
 def read_fields(environment: Environment, files: Iterable[str]) -> FieldUse:
@@ -139,31 +167,35 @@ def read_fields(environment: Environment, files: Iterable[str]) -> FieldUse:
     trees = [environment.parse(text) for text in files]
     reader = _Reader()
     for tree in trees:
-        reader.hidden_blocks |= set(_blocks_in_opaque(tree))
+        reader.hidden_blocks |= dict(_blocks_in_opaque(tree))
     for tree in trees:
-        reader.read(tree, bare=True)
-    keys = reader.used | (set(reader.compared) & reader.printed)
-    compared = {
-        name: frozenset(constants)
-        for name, constants in reader.compared.items()
-        if name not in keys and name not in reader.asked
-    }
-    keys |= set(reader.compared) - set(compared)
+        reader.read(tree, within=None)
+    keys = dict(reader.used)
+    for name in reader.printed & _ALWAYS_KEYS.keys():
+        keys[name] = _ALWAYS_KEYS[name]
+    for name in reader.compared:
+        if name in reader.printed:
+            keys.setdefault(name, "prints and compares {}")
+        elif name in reader.asked:
+            keys.setdefault(name, "compares {} and asks for it")
     return FieldUse(
-        slots=frozenset(reader.printed - keys),
-        presence=frozenset(reader.asked - keys),
-        compared=compared,
-        keys=frozenset(keys),
+        slots=frozenset(reader.printed - keys.keys()),
+        presence=frozenset(reader.asked - keys.keys()),
+        compared={
+            name: frozenset(constants) for name, constants in reader.compared.items() if name not in keys
+        },
+        keys=keys,
         whole=reader.whole,
     )
 
 
-def _blocks_in_opaque(node: nodes.Node, *, inside: bool = False) -> Iterable[str]:
-    if inside and isinstance(node, nodes.Block):
-        yield node.name
-    inside = inside or isinstance(node, _OPAQUE)
+def _blocks_in_opaque(node: nodes.Node, within: str | None = None) -> Iterable[tuple[str, str]]:
+    """The blocks that stand inside something opaque, and inside what."""
+    if within is not None and isinstance(node, nodes.Block):
+        yield node.name, within
+    within = _OPAQUE.get(type(node), within)
     for child in node.iter_child_nodes():
-        yield from _blocks_in_opaque(child, inside=inside)
+        yield from _blocks_in_opaque(child, within)
 
 
 def _comparison(node: nodes.Compare) -> tuple[str, set[object]] | None:

@@ -1,17 +1,20 @@
 """From a rendered letter to the bytes of one message (RFC 5322, RFC 2045, RFC 2046 §5.1.4)."""
 
 import binascii
+import functools
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 
 from mailer.rendering import headers
+from mailer.rendering.enclosures import Enclosure
 from mailer.rendering.letter import RenderedLetter
 
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_LINE_BYTES = 76
+LINE_BYTES = 76
 """RFC 2045 §6.7, rule 5."""
 
 
@@ -26,9 +29,10 @@ class CommonFields:
     feedback_id: str
     """Names campaign and sender, never a person."""
     auto_submitted: bool
+    enclosures: tuple[Enclosure, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PersonalFields:
     """What stands in the header of one message alone, beside the subject."""
 
@@ -42,23 +46,36 @@ class PersonalFields:
     unsubscribe_mailto: str
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the text and the HTML of every message of a campaign."""
+
+    content_type: str
+    """The value of the message's own Content-Type."""
+    before_text: bytes
+    before_html: bytes
+    end: bytes
+
+
 def compose(letter: RenderedLetter, common: CommonFields, personal: PersonalFields) -> bytes:
     """The message, every line ending in CRLF, none longer than 998 octets (RFC 5322 §2.1.1).
 
     Nothing in it depends on when or where it is composed: a copy is the same bytes. No line begins
     with a dot, so that it needs no stuffing (RFC 5321 §4.5.2).
     """
-    subject = headers.unstructured("Subject", letter.subject)
-    text_head, html_head, end = body_frame(common)
+    frame = body_frame(common)
     return b"".join(
         [
             common_header(common),
-            personal_header(personal, subject),
-            text_head,
+            headers.mailbox("To", personal.to_name, personal.to_address),
+            reply_to_field(personal.reply_to),
+            headers.unstructured("Subject", letter.subject),
+            delivery_fields(personal),
+            frame.before_text,
             quoted_printable(letter.text),
-            html_head,
+            frame.before_html,
             quoted_printable(letter.html),
-            end,
+            frame.end,
         ]
     )
 
@@ -76,43 +93,65 @@ def common_header(fields: CommonFields) -> bytes:
         lines.append(headers.structured("Auto-Submitted", "auto-generated"))
     lines += [
         headers.structured("MIME-Version", "1.0"),
-        headers.structured("Content-Type", f'multipart/alternative; boundary="{_boundary(fields)}"'),
+        headers.structured("Content-Type", body_frame(fields).content_type),
     ]
     return b"".join(lines)
 
 
-def personal_header(fields: PersonalFields, subject: bytes) -> bytes:
-    """The header fields of one message, and the end of the header.
+def reply_to_field(address: str | None) -> bytes:
+    """Where answers go, if not to the sender."""
+    return headers.mailbox("Reply-To", "", address) if address else b""
 
-    Args:
-        subject: the whole Subject field, folded, with its CRLF.
-    """
-    reply_to = headers.mailbox("Reply-To", "", fields.reply_to) if fields.reply_to else b""
+
+def delivery_fields(fields: PersonalFields) -> bytes:
+    """The header fields that name one delivery, and the end of the header."""
+    unsubscribe = f"<{fields.unsubscribe_url}>, <{fields.unsubscribe_mailto}>"
     return b"".join(
         [
-            headers.mailbox("To", fields.to_name, fields.to_address),
-            reply_to,
-            subject,
             headers.structured("Message-ID", f"<{fields.message_id}>"),
-            headers.structured(
-                "List-Unsubscribe", f"<{fields.unsubscribe_url}>, <{fields.unsubscribe_mailto}>"
-            ),
+            headers.structured("List-Unsubscribe", unsubscribe),
             b"\r\n",
         ]
     )
 
 
-def body_frame(fields: CommonFields) -> tuple[bytes, bytes, bytes]:
-    """What stands before the text, between it and the HTML, and after it."""
-    boundary = _boundary(fields)
+@functools.lru_cache(maxsize=2)
+def body_frame(fields: CommonFields) -> Frame:
+    """The parts around text and HTML.
 
-    def part(subtype: str) -> bytes:
+    Images stand beside the HTML that shows them (RFC 2387), both beside the text as its alternative
+    (RFC 2046 §5.1.4), and attachments beside all of it.
+    """
+    attachments = [each for each in fields.enclosures if each.inline_as is None]
+    images = [each for each in fields.enclosures if each.inline_as is not None]
+    mixed, alternative, related = (_boundary(fields, name) for name in ("mixed", "", "related"))
+
+    def text(subtype: str) -> str:
         return (
-            f"--{boundary}\r\nContent-Type: text/{subtype}; charset=utf-8\r\n"
+            f"Content-Type: text/{subtype}; charset=utf-8\r\n"
             "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
-        ).encode()
+        )
 
-    return part("plain"), part("html"), f"--{boundary}--\r\n".encode()
+    before_text = f"--{alternative}\r\n{text('plain')}"
+    before_html, end = f"--{alternative}\r\n", f"--{alternative}--\r\n"
+    content_type = f'multipart/alternative; boundary="{alternative}"'
+    if images:
+        before_html += (
+            f'Content-Type: multipart/related; type="text/html";\r\n boundary="{related}"\r\n\r\n'
+            f"--{related}\r\n"
+        )
+        end = _parts(images, related, fields.list_id) + end
+    if attachments:
+        before_text = f"--{mixed}\r\nContent-Type: {content_type}\r\n\r\n{before_text}"
+        content_type = f'multipart/mixed; boundary="{mixed}"'
+        end += _parts(attachments, mixed, fields.list_id)
+    return Frame(content_type, before_text.encode(), (before_html + text("html")).encode(), end.encode())
+
+
+def _parts(enclosures: Iterable[Enclosure], boundary: str, domain: str) -> str:
+    """Files behind what is already in a multipart, and its end."""
+    parts = "".join(f"--{boundary}\r\n{enclosure.part(domain)}" for enclosure in enclosures)
+    return f"{parts}--{boundary}--\r\n"
 
 
 def quoted_printable(text: str) -> bytes:
@@ -134,18 +173,19 @@ def quoted_printable_piece(text: str) -> bytes:
     return encoded.replace(b"\n", b"\r\n").replace(b"\0", b"=00")
 
 
-def _boundary(fields: CommonFields) -> str:
-    # Quoted-printable never writes "=_": no body can hold the boundary (RFC 2045 §6.7).
-    return "=_" + hashlib.blake2b(fields.feedback_id.encode(), digest_size=10).hexdigest()
+def _boundary(fields: CommonFields, name: str) -> str:
+    # Quoted-printable never writes "=_" and base64 no "_": no body can hold it (RFC 2045 §6.7).
+    seed = fields.feedback_id + name
+    return "=_" + hashlib.blake2b(seed.encode(), digest_size=10).hexdigest()
 
 
 def _without_leading_dot(line: bytes) -> bytes:
     wire_lines = []
     while line.startswith(b"."):
         line = b"=2E" + line[1:]
-        if len(line) <= _LINE_BYTES:
+        if len(line) <= LINE_BYTES:
             break
-        cut = _LINE_BYTES - 1
+        cut = LINE_BYTES - 1
         cut -= next((back for back in (1, 2) if line[cut - back : cut - back + 1] == b"="), 0)
         wire_lines.append(line[:cut] + b"=")
         line = line[cut:]

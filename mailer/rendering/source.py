@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mailer.rendering.enclosures import Enclosure, enclosed_paths, read_enclosures
 from mailer.rendering.errors import LetterError, LetterNotFound
 
 MANIFEST = "letter.toml"
@@ -36,6 +37,8 @@ class LetterSource:
     name: str
     files: Mapping[str, str]
     manifest: Mapping[str, Any]
+    enclosures: tuple[Enclosure, ...] = ()
+    """The files that go with every copy."""
 
     @property
     def title(self) -> str:
@@ -112,12 +115,18 @@ def load_letter(name: str, folders: Sequence[Path]) -> LetterSource:
     if folder is None or name in {"", ".", "..", FRAME} or "/" in name:
         known = ", ".join(list_letters(folders)) or "none"
         raise LetterNotFound(f"no letter {name!r}; there are: {known}")
-    files = {path.relative_to(folder).as_posix(): _read(path) for path in _find_templates(folder)}
+    manifest = _read_manifest(folder / MANIFEST)
+    try:
+        enclosed, enclosures = enclosed_paths(manifest), read_enclosures(folder, manifest)
+    except LetterError as error:
+        raise LetterError(f"letter {name}: {error}") from error
+    paths = {path.relative_to(folder).as_posix(): path for path in _find_templates(folder)}
+    files = {place: _read(path) for place, path in paths.items() if place not in enclosed}
     missing = [part for part in PARTS if part not in files]
     if missing:
         raise LetterError(f"letter {name}: {', '.join(missing)} is missing in {folder}")
     files |= _read_frame(files, folders)
-    return LetterSource(name, files, _read_manifest(folder / MANIFEST))
+    return LetterSource(name, files, manifest, enclosures)
 
 
 def list_letters(folders: Sequence[Path]) -> list[str]:

@@ -1,7 +1,7 @@
 """What a letter's templates see: plain values, and nothing that could reach further."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, time
 
 from mailer.rendering.source import Signatory
@@ -11,9 +11,9 @@ class Attributes(dict[str, object]):
     """What else a recipient's row carried; a template that misses one fails for that recipient alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RecipientValues:
-    """The recipient as the letter knows them."""
+    """The recipient as the letter knows them; not frozen, for one is made for every letter."""
 
     name: str | None
     role: str
@@ -48,6 +48,8 @@ class LinkValues:
     events_page: str
     literal: tuple[str, ...]
     """The addresses written out in the templates, in their order, each tracked by itself."""
+    inline: Mapping[str, str] = field(default_factory=dict)
+    """The letter's own images by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Recipients as a letter meets them: read for a batch, or as a sample for a preview."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Integer, Select, String, func, null, select, type_coerce
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from mailer.campaigns.models import Delivery
 from mailer.rendering.values import Attributes, RecipientValues
@@ -15,32 +16,18 @@ NOBODY = 0
 """The position in tokens that name no delivery."""
 
 
-_RECIPIENT_COLUMNS = (
-    Recipient.email,
-    Recipient.name,
-    Recipient.shared,
-    Recipient.role,
-    Recipient.sector,
-    Recipient.organisation,
-    Recipient.workplace,
-    Recipient.confederation,
-    Recipient.region,
-    Recipient.language,
-    Recipient.attributes,
-    Recipient.tracking,
-)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Addressee:
-    """The recipient of one delivery as read for sending."""
+    """The recipient of one delivery as read for sending; not frozen: one is made for every letter."""
 
     position: int
     email: str
+    domain: str
+    """The mail domain in ASCII, lower case."""
     values: RecipientValues
     tracking: str | None
     source: str | None
-    """The first of the parties whose lists the row came from."""
+    """The first of the parties whose lists the row came from; None also where nobody asked for it."""
     is_somebody: bool = True
     """False for the reader of the copy to pass on: no link in it acts for a person."""
     suppressed: bool = False
@@ -48,33 +35,68 @@ class Addressee:
     first_deferred_at: datetime | None = None
 
 
-def addressees() -> Select[Any]:
-    """The columns ``read_addressee`` takes, from deliveries joined to their recipients."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a letter wants to know of its recipients that costs something to read."""
+
+    source: bool = True
+    attributes: bool = True
+
+
+EVERYTHING = Needs()
+_COLUMNS = 17
+"""How many columns ``addressees`` has."""
+
+
+def addressees(needs: Needs = EVERYTHING) -> Select[Any]:
+    """The columns ``read_addressee`` takes, from deliveries joined to their recipients.
+
+    They come as the database has them: turning each word of a row into a member of its enumeration
+    would cost more than writing the letter.
+    """
     source = (
         select(func.min(RecipientSource.source))
         .where(RecipientSource.recipient_id == Recipient.id)
         .scalar_subquery()
     )
-    return select(
+    columns: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...] = (
         Delivery.position,
         Delivery.attempts,
         Delivery.first_deferred_at,
-        *_RECIPIENT_COLUMNS,
-        source.label("source"),
-    ).join(Recipient, Recipient.id == Delivery.recipient_id)
+        Recipient.email,
+        Recipient.domain,
+        type_coerce(Recipient.tracking, String),
+        source if needs.source else null(),
+        Recipient.attributes if needs.attributes else null(),
+        type_coerce(Recipient.shared, Integer),
+        Recipient.name,
+        type_coerce(Recipient.role, String),
+        type_coerce(Recipient.sector, String),
+        Recipient.organisation,
+        Recipient.workplace,
+        type_coerce(Recipient.confederation, String),
+        type_coerce(Recipient.region, String),
+        Recipient.language,
+    )
+    return select(*columns).join(Recipient, Recipient.id == Delivery.recipient_id)
 
 
-def read_addressee(row: Row[Any], *, suppressed: bool = False) -> Addressee:
-    """One row of ``addressees``."""
+def read_addressee(row: Sequence[Any], *, suppressed: bool = False) -> Addressee:
+    """One row of ``addressees``; columns added behind its own are left alone."""
+    position, attempts, first_deferred_at, email, domain, tracking, source = row[:7]
+    attributes, shared, name = row[7:10]
+    told = (None if shared else name, *row[10:_COLUMNS], Attributes(attributes or ()))
     return Addressee(
-        position=row.position,
-        email=row.email,
-        values=recipient_values(row),
-        tracking=row.tracking,
-        source=row.source,
-        suppressed=suppressed,
-        attempts=row.attempts,
-        first_deferred_at=row.first_deferred_at,
+        position,
+        email,
+        domain,
+        RecipientValues(*told),
+        tracking,
+        source,
+        True,
+        suppressed,
+        attempts,
+        first_deferred_at,
     )
 
 
@@ -83,10 +105,17 @@ def sample_addressee(db: Session, recipient: Recipient) -> Addressee:
     source = db.scalar(
         select(func.min(RecipientSource.source)).where(RecipientSource.recipient_id == recipient.id)
     )
-    return Addressee(NOBODY, recipient.email, recipient_values(recipient), recipient.tracking, source)
+    return Addressee(
+        NOBODY,
+        recipient.email,
+        recipient.domain,
+        recipient_values(recipient),
+        recipient.tracking,
+        source,
+    )
 
 
-def recipient_values(row: Row[Any] | Recipient) -> RecipientValues:
+def recipient_values(row: Recipient) -> RecipientValues:
     """What the templates see of a recipient; an address several people share is nobody's by name."""
     return RecipientValues(
         name=None if row.shared else row.name,

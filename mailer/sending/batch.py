@@ -1,34 +1,38 @@
-"""One claimed batch: read, rendered, offered, noted, finalised. No transaction is open meanwhile."""
+"""One claimed batch: read, sent, noted, finalised. No transaction is open while relays are talked to."""
 
+import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, exists, select, true, update
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.batches import in_batch
-from mailer.campaigns.ledger import Outcome, finalise_batch
-from mailer.campaigns.models import Batch, Campaign, CampaignState, Delivery, DeliveryState
+from mailer.campaigns.ledger import finalise_batch
+from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryState
+from mailer.campaigns.planning import is_open
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.log import get_log
-from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.sending.addressees import Addressee, addressees, read_addressee
 from mailer.sending.claims import renew_lease
-from mailer.sending.notes import note_dot, note_outcome
+from mailer.sending.feed import BatchFeed, FeedTools, Watch
+from mailer.sending.notes import Notes
+from mailer.sending.outcomes import ERASED_SINCE, suppressed
 from mailer.sending.tools import SendingTools
 from mailer.sending.writer import LetterWriter
-from mailer.smtp.errors import RelayUnavailable
 from recipients.models import Recipient
 
 _log = get_log(__name__)
 _LOOK_EVERY_SECONDS = 2.0
-_RELAY_PAUSE = timedelta(seconds=10)
-SUPPRESSED_SINCE = "suppressed after the audience was frozen"
-ERASED = "the recipient was erased"
+_LISTEN_EVERY_SECONDS = 0.1
+_LAST_DOTS_SECONDS = 8.0
+"""A process asked to end waits so long for the replies to dots that are out."""
+_SLOW_PAUSE = timedelta(seconds=1)
+_MISFIT_PAUSE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,87 +44,98 @@ class BatchResult:
     relay_trouble: str | None
 
 
-@dataclass(slots=True)
-class Watch:
-    """What a running batch learns while it runs."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    suppressed: frozenset[int] = frozenset()
-
-
 def send_batch(tools: SendingTools, batch: Batch, writer: LetterWriter) -> BatchResult:
     """Send what a claimed batch holds and finalise it under its fence.
 
-    Letters not begun when the campaign is paused, the process is asked to end or no relay can be
-    used are handed back; none of them counts as attempted.
+    Letters not begun when the campaign is paused, the process is asked to end, a domain takes no more
+    or no relay can be used are handed back; none of them counts as attempted.
 
     Raises:
         FenceMoved: the batch was taken from us meanwhile; nothing of it was written by us.
     """
+    watch = Watch()
+    feed = BatchFeed(
+        FeedTools(
+            writer=writer,
+            notes=Notes(tools.journal, batch),
+            pace=tools.pace,
+            relay_count=len(tools.relays),
+            is_stopping=tools.is_stopping,
+            real=tools.real,
+            waits=tools.letters.settings.retry_waits,
+        ),
+        watch,
+    )
     with tools.database.read() as db:
-        waiting = read_batch(db, batch)
-    outcomes: list[Outcome] = []
-    trouble: str | None = None
-    with _watched(tools, batch) as watch:
-        for to in waiting:
-            if watch.stop.is_set() or tools.is_stopping():
-                break
-            try:
-                outcome = _send_one(tools, batch, writer, to, watch)
-            except RelayUnavailable as error:
-                trouble = str(error)
-                break
-            tools.journal.write(note_outcome(batch.id, batch.fence, outcome))
-            outcomes.append(outcome)
-    done = {outcome.position for outcome in outcomes}
-    left = [to.position for to in waiting if to.position not in done]
-    _finalise(tools, batch, outcomes, left, trouble)
-    return BatchResult(len(outcomes), len(left), trouble)
+        erased = erased_positions(db, batch)
+        feed.load(read_batch(db, batch, writer))
+    with _watched(tools, batch, watch):
+        tools.loop.run_until_complete(_send(tools, feed))
+    return _finalise(tools, batch, feed, erased)
 
 
-def read_batch(db: Session, batch: Batch) -> list[Addressee]:
+def read_batch(db: Session, batch: Batch, writer: LetterWriter) -> Iterator[Addressee]:
     """The batch's pending deliveries with their recipients, those suppressed since marked as such."""
     rows = db.execute(
-        addressees()
-        .add_columns(is_suppressed().label("suppressed"))
+        addressees(writer.needs)
+        .add_columns(is_suppressed())
         .where(in_batch(batch), Delivery.state == DeliveryState.PENDING)
         .order_by(Delivery.position)
     )
-    return [read_addressee(row, suppressed=row.suppressed) for row in rows]
+    return (read_addressee(row, suppressed=row[-1]) for row in rows)
 
 
-def _send_one(
-    tools: SendingTools, batch: Batch, writer: LetterWriter, to: Addressee, watch: Watch
-) -> Outcome:
-    if to.suppressed or to.position in watch.suppressed:
-        return Outcome(to.position, DeliveryState.SUPPRESSED, reason=SUPPRESSED_SINCE, attempted=False)
+def erased_positions(db: Session, batch: Batch) -> list[int]:
+    """The batch's pending deliveries whose recipients are gone."""
+    gone = (in_batch(batch), Delivery.state == DeliveryState.PENDING, Delivery.recipient_id.is_(None))
+    return list(db.scalars(select(Delivery.position).where(*gone)))
+
+
+async def _send(tools: SendingTools, feed: BatchFeed) -> None:
+    listening = asyncio.create_task(_listen_for_the_end(tools))
     try:
-        message = writer.write(to)
-    except (RecipientValueError, LetterError, UnicodeError) as error:
-        return Outcome(
-            to.position, DeliveryState.FAILED, reason=f"not rendered: {error}"[:300], attempted=False
-        )
-
-    def before_dot(relay: str) -> None:
-        tools.journal.write(note_dot(batch.id, batch.fence, to.position, relay))
-
-    return tools.dispatcher.offer(message, to, before_dot=before_dot, now=tools.real())
+        await tools.pool.send(feed)
+    finally:
+        listening.cancel()
+        feed.flush()
 
 
-def _finalise(
-    tools: SendingTools,
-    batch: Batch,
-    outcomes: Sequence[Outcome],
-    left: Sequence[int],
-    trouble: str | None,
-) -> None:
-    back_at = tools.real() + (_RELAY_PAUSE if trouble else timedelta())
+async def _listen_for_the_end(tools: SendingTools) -> None:
+    """Once the process is asked to end, wait for replies to dots that are out, but not for long."""
+    while not tools.is_stopping():  # noqa: ASYNC110 - another process says so, in shared memory
+        await asyncio.sleep(_LISTEN_EVERY_SECONDS)
+    tools.pool.stop(within=_LAST_DOTS_SECONDS)
+
+
+def _finalise(tools: SendingTools, batch: Batch, feed: BatchFeed, erased: list[int]) -> BatchResult:
+    left, waits_for, pause = feed.left, None, timedelta()
+    trouble = tools.pool.trouble if left and not (feed.watch.ended or tools.is_stopping()) else None
+    if trouble is not None:
+        waits_for, pause = trouble, timedelta(seconds=tools.pool.retry_in)
+    elif left and feed.slow_domains:
+        waits_for, pause = _slow(feed.slow_domains), _SLOW_PAUSE
+    elif left and feed.misfits:
+        waits_for, pause = f"another relay: {feed.misfits}", _MISFIT_PAUSE
+    outcomes = [*feed.outcomes.values(), *(suppressed(gone, ERASED_SINCE) for gone in erased)]
+    real = tools.real()
     with tools.database.write() as db:
-        finalise_batch(db, batch, outcomes, handed_back=left, now=tools.clock.now(), back_at=back_at)
+        finalise_batch(
+            db,
+            batch,
+            outcomes,
+            handed_back=left,
+            now=tools.clock.now(),
+            back_at=real + pause,
+            real=real,
+        )
         db.execute(
             update(Campaign)
-            .where(Campaign.id == batch.campaign_id, Campaign.waiting_for.is_distinct_from(trouble))
-            .values(waiting_for=trouble)
+            .where(
+                Campaign.id == batch.campaign_id,
+                Campaign.waiting_for.is_distinct_from(waits_for),
+                _nobody_else_works_on_it(batch) if outcomes == [] and waits_for else true(),
+            )
+            .values(waiting_for=waits_for)
         )
     tools.journal.clear()
     _log.info(
@@ -131,36 +146,57 @@ def _finalise(
         handed_back=len(left),
         relay_trouble=trouble,
     )
+    return BatchResult(len(outcomes), len(left), trouble)
+
+
+def _nobody_else_works_on_it(batch: Batch) -> ColumnElement[bool]:
+    """True for a campaign that no other worker sends; then it does wait for what this one waits for."""
+    return ~exists().where(
+        Batch.campaign_id == Campaign.id, Batch.state == BatchState.CLAIMED, Batch.id != batch.id
+    )
+
+
+def _slow(domains: list[str]) -> str:
+    """What a campaign waits for whose remaining letters go to domains that take few at a time."""
+    more = f" and {len(domains) - 1} more" if len(domains) > 1 else ""
+    return f"the pace at which letters are taken at {domains[0]}{more}"
 
 
 @contextmanager
-def _watched(tools: SendingTools, batch: Batch) -> Iterator[Watch]:
+def _watched(tools: SendingTools, batch: Batch, watch: Watch) -> Iterator[None]:
     """Keep the lease alive and look for a pause, a cancel and new suppressions while the batch runs."""
-    watch, ended = Watch(), threading.Event()
+    over = threading.Event()
     thread = threading.Thread(
-        target=_look_again, args=(tools, batch, watch, ended), name="batch-watch", daemon=True
+        target=_look_again, args=(tools, batch, watch, over), name="batch-watch", daemon=True
     )
     thread.start()
     try:
-        yield watch
+        yield
     finally:
-        ended.set()
+        over.set()
         thread.join()
 
 
-def _look_again(tools: SendingTools, batch: Batch, watch: Watch, ended: threading.Event) -> None:
-    while not ended.wait(_LOOK_EVERY_SECONDS):
+def _look_again(tools: SendingTools, batch: Batch, watch: Watch, over: threading.Event) -> None:
+    while not over.wait(_LOOK_EVERY_SECONDS):
         try:
             with tools.database.write() as db:
                 ours = renew_lease(db, batch, now=tools.real())
-                state = db.scalar(select(Campaign.state).where(Campaign.id == batch.campaign_id))
-                suppressed = db.scalars(_suppressed_positions(batch))
-                watch.suppressed = frozenset(suppressed)
+                goes_on = db.scalar(_goes_on(tools, batch))
+                watch.suppressed = frozenset(db.scalars(_suppressed_positions(batch)))
+                watch.others_wait = bool(db.scalar(_others_wait(tools)))
         except DatabaseUnavailable:
             _log.warning("database unreachable while a batch runs", batch=batch.id)
             continue
-        if not ours or state != CampaignState.SENDING:
-            watch.stop.set()
+        if not ours or not goes_on:
+            watch.ended = True
+
+
+def _goes_on(tools: SendingTools, batch: Batch) -> Select[bool]:
+    """Whether the campaign is sending, and its hours last."""
+    sending = Campaign.state == CampaignState.SENDING
+    ours = Campaign.id == batch.campaign_id
+    return select(exists().where(ours, sending, is_open(tools.clock.now())))
 
 
 def _suppressed_positions(batch: Batch) -> Select[int]:
@@ -169,3 +205,15 @@ def _suppressed_positions(batch: Batch) -> Select[int]:
         .join(Recipient, Recipient.id == Delivery.recipient_id)
         .where(in_batch(batch), is_suppressed())
     )
+
+
+def _others_wait(tools: SendingTools) -> Select[bool]:
+    """Whether a batch is ready for a worker to take."""
+    ready = exists().where(
+        Batch.state == BatchState.READY,
+        Batch.due_at <= tools.real(),
+        Campaign.id == Batch.campaign_id,
+        Campaign.state == CampaignState.SENDING,
+        is_open(tools.clock.now()),
+    )
+    return select(ready)

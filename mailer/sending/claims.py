@@ -7,12 +7,20 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
+from mailer.campaigns.planning import is_open
 
 LEASE = timedelta(seconds=30)
 
 
 def claim_batch(
-    db: Session, campaign_id: int, *, owner: str, host: str, boot: str, now: datetime
+    db: Session,
+    campaign_id: int,
+    *,
+    owner: str,
+    host: str,
+    boot: str,
+    now: datetime,
+    shown: datetime,
 ) -> Batch | None:
     """Claim the next ready batch of a campaign that is sending; None if there is none.
 
@@ -21,6 +29,7 @@ def claim_batch(
     Args:
         owner: the name of the claiming process's journal.
         now: real time.
+        shown: the clock people see, by whose hours and working days a campaign may be held.
     """
     batch = db.scalar(
         select(Batch)
@@ -30,6 +39,7 @@ def claim_batch(
             Batch.state == BatchState.READY,
             Batch.due_at <= now,
             Campaign.state == CampaignState.SENDING,
+            is_open(shown),
         )
         .order_by(Batch.due_at, Batch.id)
         .limit(1)

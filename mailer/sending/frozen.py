@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, time
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, Link
 from mailer.foundation.settings import TrackingMode
+from mailer.rendering.enclosures import Enclosure
 from mailer.rendering.letter import Letter
 from mailer.rendering.source import LetterSource
 
@@ -100,6 +101,7 @@ class CampaignLetter:
             "name": source.name,
             "files": dict(source.files),
             "manifest": dict(source.manifest),
+            "enclosures": [asdict(enclosure) for enclosure in source.enclosures],
             "events": [event.to_json() for event in self.events],
             "event_slug": self.event_slug,
             "literals": list(self.literals),
@@ -122,7 +124,9 @@ def open_letter(db: Session, campaign: Campaign) -> CampaignLetter:
         tracking=TrackingMode(campaign.tracking),
         auto_submitted=campaign.auto_submitted,
         dated_at=campaign.dated_at,
-        letter=_parse_letter(json.dumps([kept["name"], kept["files"], kept["manifest"]])),
+        letter=_parse_letter(
+            json.dumps([kept["name"], kept["files"], kept["manifest"], kept.get("enclosures", [])])
+        ),
         events=tuple(FrozenEvent.from_json(event) for event in kept["events"]),
         event_slug=kept["event_slug"],
         links={
@@ -136,4 +140,7 @@ def open_letter(db: Session, campaign: Campaign) -> CampaignLetter:
 @functools.lru_cache(maxsize=8)
 def _parse_letter(frozen: str) -> Letter:
     """A frozen letter's templates; parsing costs more than rendering, and web pages render often."""
-    return Letter(LetterSource(*json.loads(frozen)))
+    name, files, manifest, enclosures = json.loads(frozen)
+    return Letter(
+        LetterSource(name, files, manifest, tuple(Enclosure(**enclosure) for enclosure in enclosures))
+    )

@@ -1,9 +1,12 @@
 """What it takes to write a campaign's letter to one recipient: values, links, header fields."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailer.foundation.settings import Settings, TrackingMode
+from mailer.foundation.settings import Settings, SettingsError, TrackingMode
+from mailer.rendering.dkim import BadKey, Signer, open_signer
+from mailer.rendering.enclosures import Enclosure
 from mailer.rendering.letter import RenderedLetter
 from mailer.rendering.message import CommonFields, PersonalFields, compose
 from mailer.rendering.source import DEFAULT_LANGUAGE
@@ -32,10 +35,11 @@ class LetterTools:
         return TrackedAddresses(self.settings.public_url, self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One message, ready for a relay."""
 
+    position: int
     envelope: Envelope
     data: bytes
     message_id: str
@@ -70,7 +74,10 @@ def write_message(
     """
     personal = personal_fields(tools, letter, to)
     data = compose(rendered, common_fields(tools, letter), personal)
-    return Message(envelope_for(tools, letter, to, personal), data, personal.message_id)
+    signer = dkim_signer(tools.settings)
+    if signer is not None:
+        data = signer.sign([data], at=letter.dated_at) + data
+    return Message(to.position, envelope_for(tools, letter, to, personal), data, personal.message_id)
 
 
 def common_fields(tools: LetterTools, letter: CampaignLetter) -> CommonFields:
@@ -83,6 +90,7 @@ def common_fields(tools: LetterTools, letter: CampaignLetter) -> CommonFields:
         list_id=list_id(settings),
         feedback_id=f"{letter.campaign_id}:letter:{list_id(settings)}",
         auto_submitted=letter.auto_submitted,
+        enclosures=letter.letter.source.enclosures,
     )
 
 
@@ -94,11 +102,11 @@ def personal_fields(tools: LetterTools, letter: CampaignLetter, to: Addressee) -
     """
     settings, tokens = tools.settings, tools.tokens
     names = (letter.campaign_id, to.position)
-    mailto = _plus(settings.bounces_to, tokens.sign_for_address(Purpose.UNSUBSCRIBE, *names))
+    mailto = _plus(settings.bounces_to, tokens.sign(Purpose.UNSUBSCRIBE, *names))
     return PersonalFields(
         to_name=to.values.name or "",
         to_address=ascii_domain(to.email),
-        reply_to=_reply_to(settings, to.source),
+        reply_to=reply_to(settings, to.source),
         message_id=message_id_of(tools, *names),
         unsubscribe_url=tools.addresses.unsubscribe(*names),
         unsubscribe_mailto=f"mailto:{mailto}?subject=unsubscribe",
@@ -109,13 +117,25 @@ def envelope_for(
     tools: LetterTools, letter: CampaignLetter, to: Addressee, personal: PersonalFields
 ) -> Envelope:
     """The envelope, with a return path that names the delivery."""
-    token = tools.tokens.sign_for_address(Purpose.BOUNCE, letter.campaign_id, to.position)
+    token = tools.tokens.sign(Purpose.BOUNCE, letter.campaign_id, to.position)
     return Envelope(_plus(tools.settings.bounces_to, token), personal.to_address)
+
+
+def dkim_signer(settings: Settings) -> Signer | None:
+    """Signs letters with the keys the settings name; None if they name none.
+
+    Raises:
+        SettingsError: a key cannot be used; the message says why, and repeats nothing of it.
+    """
+    try:
+        return open_signer(settings.dkim_keys)
+    except BadKey as unusable:
+        raise SettingsError(f"setting dkim: {unusable}") from None
 
 
 def message_id_of(tools: LetterTools, campaign_id: int, position: int) -> str:
     """The Message-ID every copy of a delivery carries."""
-    token = tools.tokens.sign_for_address(Purpose.MESSAGE_ID, campaign_id, position)
+    token = tools.tokens.sign(Purpose.MESSAGE_ID, campaign_id, position)
     return f"{token}@{list_id(tools.settings)}"
 
 
@@ -135,9 +155,18 @@ def tracked_position(mode: TrackingMode, to: Addressee) -> int | None:
 
 
 def letter_values(
-    tools: LetterTools, letter: CampaignLetter, to: Addressee, tracked_as: int | None
+    tools: LetterTools,
+    letter: CampaignLetter,
+    to: Addressee,
+    tracked_as: int | None,
+    *,
+    in_browser: bool = False,
 ) -> LetterValues:
-    """Everything the templates see for one recipient."""
+    """Everything the templates see for one recipient.
+
+    Args:
+        in_browser: images stand in the letter itself; mail programs find them beside it.
+    """
     events = _event_values(tools, letter, to, tracked_as)
     about = next((event for event in events if event.slug == letter.event_slug), None)
     source = letter.letter.source
@@ -151,11 +180,25 @@ def letter_values(
             browser=addresses.view(*names) if to.is_somebody else None,
             pass_on=addresses.pass_on(letter.campaign_id, variant_of(to.values)),
             literal=tuple(_link(tools, letter, url, tracked_as) for url in letter.literals),
+            inline=_images(tools, source.enclosures, in_browser=in_browser),
             **{name: _link(tools, letter, name, tracked_as) for name in PAGES},
         ),
         events=events,
         event=about,
     )
+
+
+def _images(
+    tools: LetterTools, enclosures: Sequence[Enclosure], *, in_browser: bool
+) -> Mapping[str, str]:
+    """What the HTML writes as the addresses of the letter's own images, by name."""
+    return {
+        image.inline_as: image.data_url
+        if in_browser
+        else f"cid:{image.content_id(list_id(tools.settings))}"
+        for image in enclosures
+        if image.inline_as is not None
+    }
 
 
 def _event_values(
@@ -204,7 +247,8 @@ def _plus(address: str, tag: str) -> str:
     return f"{local}+{tag}@{domain}"
 
 
-def _reply_to(settings: Settings, source: str | None) -> str | None:
+def reply_to(settings: Settings, source: str | None) -> str:
+    """Where a recipient's answer goes: to the party whose list they stood on, else to the sender."""
     chosen = settings.reply_to
     if isinstance(chosen, dict):
         chosen = chosen.get(source or "", chosen.get("default"))

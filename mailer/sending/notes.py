@@ -1,4 +1,12 @@
-"""What a worker notes in its journal: a line before each final dot, a line after each reply."""
+"""What a worker notes in its journal: a line before each final dot, a line after each reply.
+
+```
+d BATCH FENCE POSITION RELAY                   the final dot of this letter leaves now
+s BATCH FENCE POSITION RELAY CODE ENHANCED     the relay took it (ENHANCED is - where there is none)
+o BATCH FENCE POSITION {...}                   any other outcome, as JSON
+w BATCH FENCE POSITION                         withdrawn: that outcome was the relay's fault
+```
+"""
 
 import json
 from collections.abc import Iterable
@@ -6,21 +14,48 @@ from dataclasses import asdict
 from datetime import datetime
 
 from mailer.campaigns.ledger import Outcome
-from mailer.campaigns.models import DeliveryState
+from mailer.campaigns.models import Batch, DeliveryState
+from mailer.foundation.journal import Journal
+from mailer.sending.outcomes import uncertain
+from mailer.smtp.replies import Reply
 
 NO_NOTE = "its worker died before the reply to the final dot was noted"
+_NO_CODE = "-"
 
 
-def note_dot(batch_id: int, fence: int, position: int, relay: str) -> str:
-    """The line that says: the final dot of this letter leaves now."""
-    return json.dumps(["dot", batch_id, fence, position, relay])
+class Notes:
+    """The notes of one claim; what is flushed survives a kill of the process."""
 
+    def __init__(self, journal: Journal, batch: Batch) -> None:
+        self._journal = journal
+        self._claim = f"{batch.id} {batch.fence}"
+        self._lines: list[str] = []
 
-def note_outcome(batch_id: int, fence: int, outcome: Outcome) -> str:
-    """The line that says what became of a letter."""
-    kept = asdict(outcome)
-    kept["due_at"] = outcome.due_at.isoformat() if outcome.due_at else None
-    return json.dumps(["outcome", batch_id, fence, outcome.position, kept], ensure_ascii=False)
+    def dot(self, position: int, relay: str) -> None:
+        """The final dot of this letter leaves with the next flush."""
+        self._lines.append(f"d {self._claim} {position} {relay}")
+
+    def taken(self, position: int, relay: str, reply: Reply) -> None:
+        """A relay took the letter."""
+        self._lines.append(
+            f"s {self._claim} {position} {relay} {reply.code} {reply.enhanced_code or _NO_CODE}"
+        )
+
+    def outcome(self, outcome: Outcome) -> None:
+        """What became of a letter otherwise."""
+        kept = asdict(outcome) | {"due_at": outcome.due_at.isoformat() if outcome.due_at else None}
+        told = json.dumps(kept, ensure_ascii=False)
+        self._lines.append(f"o {self._claim} {outcome.position} {told}")
+
+    def withdrawn(self, position: int) -> None:
+        """What was noted of the letter does not count."""
+        self._lines.append(f"w {self._claim} {position}")
+
+    def flush(self) -> None:
+        """Write what was noted, in one write."""
+        if self._lines:
+            self._journal.write("\n".join(self._lines))
+            self._lines.clear()
 
 
 def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> dict[int, Outcome]:
@@ -30,14 +65,28 @@ def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> dict[int, Out
     noted was not sent and is not in the result.
     """
     outcomes: dict[int, Outcome] = {}
+    claim = [str(batch_id), str(fence)]
     for line in lines:
-        what, *names, position, told = json.loads(line)
-        if names != [batch_id, fence]:
+        what, *names, number, told = f"{line} ".split(" ", 4)
+        if names != claim:
             continue
-        if what == "dot":
-            outcomes[position] = Outcome(position, DeliveryState.UNCERTAIN, relay=told, reason=NO_NOTE)
-        else:
-            outcomes[position] = _outcome(told)
+        position, told = int(number), told.rstrip(" ")
+        match what:
+            case "d":
+                outcomes[position] = uncertain(position, told, NO_NOTE)
+            case "s":
+                relay, code, enhanced = told.split(" ")
+                outcomes[position] = Outcome(
+                    position,
+                    DeliveryState.SENT,
+                    relay,
+                    int(code),
+                    None if enhanced == _NO_CODE else enhanced,
+                )
+            case "o":
+                outcomes[position] = _outcome(json.loads(told))
+            case "w":
+                outcomes.pop(position, None)
     return outcomes
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.batches import in_batch
 from mailer.campaigns.ledger import Outcome, finalise_batch
-from mailer.campaigns.models import Batch, DeliveryState
+from mailer.campaigns.models import Batch, Delivery, DeliveryState
 from mailer.foundation.journal import JournalHeld, take_over
 from mailer.foundation.log import get_log
-from mailer.sending.batch import read_batch
 from mailer.sending.claims import claimed_batches, take_over_claim
 from mailer.sending.notes import read_notes
 from mailer.sending.tools import SendingTools, journal_folder
@@ -58,13 +61,18 @@ def _recover(tools: SendingTools, batch: Batch) -> bool:
         return _write(tools, batch, None)
 
 
+def _pending_positions(db: Session, batch: Batch) -> list[int]:
+    pending = (in_batch(batch), Delivery.state == DeliveryState.PENDING)
+    return list(db.scalars(select(Delivery.position).where(*pending).order_by(Delivery.position)))
+
+
 def _write(tools: SendingTools, batch: Batch, notes: Mapping[int, Outcome] | None) -> bool:
     """Finalise a lost claim by its notes; without notes, whatever is not recorded is uncertain."""
     with tools.database.write() as db:
         taken = take_over_claim(db, batch)
         if taken is None:
             return False
-        waiting = [to.position for to in read_batch(db, taken)]
+        waiting = _pending_positions(db, taken)
         if notes is None:
             outcomes = [
                 Outcome(position, DeliveryState.UNCERTAIN, reason=HOST_LOST) for position in waiting
@@ -73,8 +81,8 @@ def _write(tools: SendingTools, batch: Batch, notes: Mapping[int, Outcome] | Non
             outcomes = [notes[position] for position in waiting if position in notes]
         done = {outcome.position for outcome in outcomes}
         left = [position for position in waiting if position not in done]
-        now = tools.real()
-        finalise_batch(db, taken, outcomes, handed_back=left, now=tools.clock.now(), back_at=now)
+        now, shown = tools.real(), tools.clock.now()
+        finalise_batch(db, taken, outcomes, handed_back=left, now=shown, back_at=now, real=now)
     _log.warning(
         "lost claim recovered",
         batch=batch.id,

@@ -1,7 +1,8 @@
 """What the sender needs of the rest of the house; a process's runtime builds it once."""
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 from mailer.foundation.clock import Clock, real_now
 from mailer.foundation.database import Database
 from mailer.foundation.journal import Journal
-from mailer.sending.dispatch import Dispatcher
 from mailer.sending.letters import LetterTools
 from mailer.sending.writer import LetterWriter
+from mailer.smtp.pace import Pace
+from mailer.smtp.pool import RelayPool
+from mailer.smtp.relays import Relay
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -22,7 +25,12 @@ class SendingTools:
 
     database: Database
     letters: LetterTools
-    dispatcher: Dispatcher
+    relays: Sequence[Relay]
+    pool: RelayPool
+    """Connections that stay open from batch to batch."""
+    loop: asyncio.AbstractEventLoop
+    """Runs while a batch is sent, and the pool's connections live on it."""
+    pace: Pace
     journal: Journal
     """Held for as long as the process lives; its name is the owner in the claims."""
     clock: Clock

@@ -22,7 +22,8 @@ def view_letter(
     if campaign is None or row is None:
         return None
     letter, to = open_letter(db, campaign), read_addressee(row)
-    values = letter_values(tools, letter, to, tracked_position(letter.tracking, to))
+    tracked_as = tracked_position(letter.tracking, to)
+    values = letter_values(tools, letter, to, tracked_as, in_browser=True)
     return letter.letter.render(values, pixel=None)
 
 
@@ -35,9 +36,10 @@ def pass_on_letter(
     if campaign is None or reader is None:
         return None
     letter = open_letter(db, campaign)
-    to = Addressee(NOBODY, "", reader, None, None, is_somebody=False)
+    to = Addressee(NOBODY, "", "", reader, None, None, is_somebody=False)
     tracked_as = None if letter.tracking is TrackingMode.NONE else NOBODY
-    return letter.letter.render(letter_values(tools, letter, to, tracked_as), pixel=None)
+    values = letter_values(tools, letter, to, tracked_as, in_browser=True)
+    return letter.letter.render(values, pixel=None)
 
 
 def _launched(db: Session, campaign_id: int) -> Campaign | None:

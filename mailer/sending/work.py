@@ -5,12 +5,15 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.heartbeats import SWEEP, note_heartbeat
 from mailer.campaigns.ledger import FenceMoved, cancel_leftovers, release_waiting
 from mailer.campaigns.lifecycle import finish_done, start_due
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
+from mailer.campaigns.planning import is_open, keep_timetables
 from mailer.foundation.log import get_log
 from mailer.sending.batch import send_batch
 from mailer.sending.claims import claim_batch
+from mailer.sending.evidence import settle_by_tracking
 from mailer.sending.frozen import open_letter
 from mailer.sending.recovery import discard_dead_journals, recover_lost_claims
 from mailer.sending.tools import SendingTools
@@ -38,6 +41,7 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
                 host=tools.host,
                 boot=tools.boot,
                 now=tools.real(),
+                shown=tools.clock.now(),
             )
         if batch is None:
             finish_campaigns(tools)
@@ -55,7 +59,7 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
 
 
 def sweep(tools: SendingTools, *, workers: int) -> dict[int, int]:
-    """Find what no bell rang for: campaigns whose time has come, lost claims, due retries.
+    """Find what no bell rang for: campaigns and parts whose time has come, lost claims, due retries.
 
     Args:
         workers: how many processes may work on one campaign at a time.
@@ -65,10 +69,14 @@ def sweep(tools: SendingTools, *, workers: int) -> dict[int, int]:
     """
     recover_lost_claims(tools)
     discard_dead_journals(tools)
+    now, shown = tools.real(), tools.clock.now()
     with tools.database.write() as db:
-        start_due(db, now=tools.clock.now())
-        cancel_leftovers(db, now=tools.clock.now())
-        release_waiting(db, now=tools.real())
+        slept = note_heartbeat(db, SWEEP, now=now)
+        start_due(db, now=shown)
+        keep_timetables(db, now=shown, real_now=now, zone=tools.letters.settings.zone, slept=slept)
+        cancel_leftovers(db, now=shown)
+        settle_by_tracking(db, now=shown)
+        release_waiting(db, now=now)
     finish_campaigns(tools)
     with tools.database.read() as db:
         return _rings(tools, db, workers=workers)
@@ -101,7 +109,11 @@ def _rings(tools: SendingTools, db: Session, *, workers: int) -> dict[int, int]:
             func.count().filter(Batch.state == BatchState.CLAIMED),
         )
         .join(Campaign, Campaign.id == Batch.campaign_id)
-        .where(Campaign.state == CampaignState.SENDING, Batch.state != BatchState.DONE)
+        .where(
+            Campaign.state == CampaignState.SENDING,
+            Batch.state != BatchState.DONE,
+            is_open(tools.clock.now()),
+        )
         .group_by(Batch.campaign_id)
     )
     rings = {campaign_id: min(ready, max(0, workers - claimed)) for campaign_id, ready, claimed in rows}

@@ -2,48 +2,76 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 
+from mailer.rendering import headers
 from mailer.rendering.compiled import (
+    REPLY_TO,
+    TO,
     CompiledLetter,
-    Marks,
     NotCompilable,
     Recipe,
-    Variant,
-    compile_letter,
-    encode_field,
-    printed,
+    Unfillable,
+    read_uses,
+    require_compilable,
+    uses_attributes,
 )
-from mailer.rendering.message import common_header, personal_header
-from mailer.rendering.values import LetterValues, RecipientValues
-from mailer.sending.addressees import NOBODY, Addressee
+from mailer.rendering.message import delivery_fields, reply_to_field
+from mailer.rendering.values import Attributes, LetterValues, RecipientValues
+from mailer.sending.addressees import NOBODY, Addressee, Needs
 from mailer.sending.frozen import CampaignLetter
 from mailer.sending.letters import (
     LetterTools,
     Message,
     common_fields,
-    envelope_for,
+    dkim_signer,
     letter_values,
+    list_id,
     personal_fields,
     pixel_address,
     render_letter,
+    reply_to,
     tracked_position,
     write_message,
 )
 from mailer.sending.variants import variant_of
-from mailer.tracking.tokens import Purpose, Tokens
+from mailer.smtp.envelope import Envelope, ascii_domain
+from mailer.tracking.tokens import DELIVERY_PURPOSES, Purpose, Tokens
 
 _SOMEBODY = 1
 """Stands for any position while a letter is compiled."""
+_SLOTS = (TO, REPLY_TO, Purpose.PASS_ON.value, *(purpose.value for purpose in DELIVERY_PURPOSES))
+_BOUNCE = DELIVERY_PURPOSES.index(Purpose.BOUNCE)
+_MESSAGE_ID = DELIVERY_PURPOSES.index(Purpose.MESSAGE_ID)
+_passed_on_as = attrgetter("language", "sector", "region")
 
 
 class LetterWriter:
     """A campaign's letter, ready to be written to anybody in its audience."""
 
     def __init__(self, tools: LetterTools, letter: CampaignLetter) -> None:
-        """Read how the letter uses its recipient; variants are compiled as they are needed."""
+        """Read how the letter uses its recipient; variants are compiled as they are needed.
+
+        Raises:
+            LetterError: a part of the letter is no template.
+            SettingsError: no sender is set, or a key that shall sign cannot be used.
+        """
         self._tools, self._letter = tools, letter
-        self._common = common_header(common_fields(tools, letter))
+        settings = tools.settings
+        self._uses = read_uses(letter.letter.source)
+        parties = settings.reply_to if isinstance(settings.reply_to, dict) else {}
+        self._reply_to = {source: reply_to_field(reply_to(settings, source)) for source in parties}
+        self._reply_to_others = reply_to_field(reply_to(settings, None))
+        self._signer = tools.tokens.signer(letter.campaign_id)
+        self._dkim = dkim_signer(settings)
+        self._pass_on: dict[object, bytes] = {}
+        local, _, domain = ascii_domain(settings.bounces_to).rpartition("@")
+        self._bounces_to = (f"{local}+", f"@{domain}")
+        self._message_ids_at = f"@{list_id(settings)}"
         self._compiled: dict[int | None, CompiledLetter] = {}
+        self._chosen: dict[str | int | None, CompiledLetter] = {}
+        self.needs = Needs(source=bool(parties), attributes=uses_attributes(self._uses))
+        """What has to be read of recipients for this letter."""
         self.per_recipient_because: str | None = None
         """Why the letter is rendered per recipient; None while it is compiled."""
 
@@ -59,82 +87,109 @@ class LetterWriter:
             try:
                 return self._fill(to)
             except NotCompilable as reason:
-                self.per_recipient_because = str(reason)
+                self.per_recipient_because = f"the letter {reason}"
+            except Unfillable:
+                pass
         rendered = render_letter(self._tools, self._letter, to)
         return write_message(self._tools, self._letter, to, rendered)
+
+    @property
+    def variants(self) -> int:
+        """How many variants have been compiled so far."""
+        return sum(len(compiled.variants) for compiled in self._compiled.values())
 
     def why_per_recipient(self, to: Addressee) -> str | None:
         """Why the letter would be rendered per recipient, tried on this one; None if compiled."""
         try:
             self._compiled_for(to).variant_for(to.values)
         except NotCompilable as reason:
-            return str(reason)
+            return f"the letter {reason}"
         return None
 
     def _fill(self, to: Addressee) -> Message:
-        tracked_as = tracked_position(self._letter.tracking, to)
-        variant = self._compiled_for(to).variant_for(to.values)
-        personal = personal_fields(self._tools, self._letter, to)
-        data = b"".join(
-            [
-                self._common,
-                personal_header(personal, variant.subject),
-                *self._body(variant, to, tracked_as),
-            ]
+        values = to.values
+        variant = self._compiled_for(to).variant_for(values)
+        tokens = self._signer.sign_delivery(to.position)
+        bounce, message_id = tokens[_BOUNCE], tokens[_MESSAGE_ID]
+        email = to.email
+        recipient = (
+            email if email.isascii() else ascii_domain(email)
+        )  # the envelope refuses what is unfit
+        slots = (
+            headers.mailbox("To", values.name or "", recipient),
+            self._reply_to.get(to.source, self._reply_to_others),  # type: ignore[arg-type]
+            self._pass_on_token(values),
+            *tokens,
         )
-        envelope = envelope_for(self._tools, self._letter, to, personal)
-        return Message(envelope, data, personal.message_id)
+        pieces = variant.fill(slots, values)
+        if self._dkim is not None:
+            pieces.insert(0, self._dkim.sign(pieces, at=self._letter.dated_at))
+        before, after = self._bounces_to
+        return Message(
+            to.position,
+            Envelope(before + bounce.decode() + after, recipient),
+            b"".join(pieces),
+            message_id.decode() + self._message_ids_at,
+        )
+
+    def _pass_on_token(self, values: RecipientValues) -> bytes:
+        reader = _passed_on_as(values)
+        token = self._pass_on.get(reader)
+        if token is None:
+            number = variant_of(values)
+            token = self._tools.tokens.sign(Purpose.PASS_ON, self._letter.campaign_id, number).encode()
+            self._pass_on[reader] = token
+        return token
 
     def _compiled_for(self, to: Addressee) -> CompiledLetter:
-        tracked_as = tracked_position(self._letter.tracking, to)
-        kind = _SOMEBODY if tracked_as else tracked_as
-        compiled = self._compiled.get(kind)
+        choice = to.tracking if to.position else NOBODY  # all that decides whom its links name
+        compiled = self._chosen.get(choice)
         if compiled is None:
-            compiled = self._compiled[kind] = self._compile(kind)
+            tracked_as = tracked_position(self._letter.tracking, to)
+            kind = _SOMEBODY if tracked_as else tracked_as
+            if kind not in self._compiled:
+                self._compiled[kind] = self._compile(kind)
+            compiled = self._chosen[choice] = self._compiled[kind]
         return compiled
 
-    def _body(self, variant: Variant, to: Addressee, tracked_as: int | None) -> list[bytes]:
-        values = {slot: self._value(slot, to, tracked_as) for slot in variant.slots}
-        pieces = variant.pieces.copy()
-        for index, slot in variant.places:
-            pieces[index] = values[slot]
-        return pieces
-
-    def _value(self, slot: str, to: Addressee, tracked_as: int | None) -> bytes:
-        context, colon, name = slot.partition(":")
-        if colon:
-            return encode_field(printed(to.values, name), html=context == "html")
-        sign, campaign_id = self._tools.tokens.sign, self._letter.campaign_id
-        match slot:
-            case Purpose.OPEN | Purpose.CLICK:
-                return sign(Purpose(slot), campaign_id, tracked_as or NOBODY).encode()
-            case Purpose.PASS_ON:
-                return sign(Purpose.PASS_ON, campaign_id, variant_of(to.values)).encode()
-            case _:
-                return sign(Purpose(slot), campaign_id, to.position).encode()
-
     def _compile(self, kind: int | None) -> CompiledLetter:
-        marks = Marks()
-        tools = replace(self._tools, tokens=MarkedTokens(marks.mark))
+        require_compilable(self._uses)
+        letter = self._letter
 
-        def fill(recipient: RecipientValues, shown: RecipientValues) -> tuple[LetterValues, str | None]:
-            to = Addressee(_SOMEBODY, "", recipient, None, None)
-            values = replace(letter_values(tools, self._letter, to, kind), recipient=shown)
-            return values, pixel_address(tools, self._letter, kind)
+        def tools_with(write: Callable[[str], str]) -> LetterTools:
+            return replace(self._tools, tokens=_StandInTokens(write, self._tools.tokens))
 
-        regions = frozenset(event.region for event in self._letter.events if event.region)
-        return compile_letter(
-            Recipe(self._letter.letter, common_fields(self._tools, self._letter), fill, regions), marks
+        def fill(
+            recipient: RecipientValues, shown: RecipientValues, write: Callable[[str], str]
+        ) -> tuple[LetterValues, str | None]:
+            tools, to = tools_with(write), Addressee(_SOMEBODY, "", "", recipient, None, None)
+            values = replace(letter_values(tools, letter, to, kind), recipient=shown)
+            return values, pixel_address(tools, letter, kind)
+
+        def end_header(write: Callable[[str], str]) -> bytes:
+            nobody = RecipientValues(None, "", "", None, None, "", None, "", Attributes())
+            to = Addressee(_SOMEBODY, "", "", nobody, None, None)
+            return delivery_fields(personal_fields(tools_with(write), letter, to))
+
+        recipe = Recipe(
+            letter=letter.letter,
+            common=common_fields(self._tools, letter),
+            fill=fill,
+            delivery_fields=end_header,
+            tokens=_SLOTS,
+            event_regions=frozenset(event.region for event in letter.events if event.region),
         )
+        return CompiledLetter(recipe, self._uses)
 
 
-class MarkedTokens(Tokens):
-    """Signs nothing: writes the mark of each purpose where its token will stand."""
+class _StandInTokens(Tokens):
+    """Signs nothing that names somebody: writes what stands for the token of each purpose."""
 
-    def __init__(self, mark: Callable[[str], str]) -> None:
-        self._mark = mark
+    def __init__(self, write: Callable[[str], str], genuine: Tokens) -> None:
+        self._write, self._genuine = write, genuine
 
     def sign(self, purpose: Purpose, campaign_id: int, number: int) -> str:
-        """The mark of the purpose."""
-        del campaign_id, number
-        return self._mark(purpose.value)
+        """What stands for the purpose; nobody's token is the same in all letters."""
+        if number == NOBODY and purpose is not Purpose.PASS_ON:
+            return self._genuine.sign(purpose, campaign_id, number)
+        return self._write(purpose.value)

@@ -1,208 +1,621 @@
-"""One kept-open connection to a relay, and the dialogue about one letter at a time.
+"""One connection to a relay, and the pipelined dialogue about letters on it.
 
-The library connects, protects and signs in; the dialogue about a letter is ours, because the moment
-before the final dot is the one that must be written down.
+The final dot of one letter and the MAIL, RCPT and DATA of the next leave in one write (RFC 2920), and
+never more than one dot is out; with BDAT (RFC 3030) several letters may be. A reply belongs to the
+oldest command not yet answered. Whatever fits no command ends the connection, for no later reply on
+it could be given to the right letter.
 """
 
-import smtplib
-import socket
-import ssl
+import asyncio
+import re
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from enum import IntEnum
+from math import inf
+from time import monotonic
+from typing import Protocol
 
-from mailer.smtp.envelope import Envelope
-from mailer.smtp.errors import (
-    ConnectionLostAfterDot,
-    ConnectionLostBeforeDot,
-    RelayUnavailable,
+from mailer.smtp.envelope import Mail
+from mailer.smtp.errors import Garbled
+from mailer.smtp.extensions import Extensions
+from mailer.smtp.feed import Feed
+from mailer.smtp.opening import Opened
+from mailer.smtp.patience import Patience
+from mailer.smtp.relays import Relay
+from mailer.smtp.replies import (
+    CLOSING,
+    GO_ON,
+    Reply,
+    ReplyReader,
+    is_about_letters,
+    read_acceptance,
+    read_reply,
 )
-from mailer.smtp.relays import Relay, StartTLS
-from mailer.smtp.replies import Reply, ReplyClass, read_reply
 
-_CONNECT_TIMEOUT_SECONDS = 30.0
-_COMMAND_TIMEOUT_SECONDS = 300.0
-_DOT_TIMEOUT_SECONDS = 600.0
-"""RFC 5321 §4.5.3.2: five minutes for MAIL and RCPT, ten for the final dot."""
-_CLOSING = 421
-_CODE_GO_ON = 354
-
-
-class NoSMTPUTF8(Exception):
-    """The address needs SMTPUTF8 and this relay does not speak it; nothing was offered."""
+_USUAL = re.compile(
+    rb"250 ([^\r\n]{0,500})\r\n250 [^\r\n]{0,500}\r\n250 [^\r\n]{0,500}\r\n354 [^\r\n]{0,500}\r\n"
+)
+"""Letter taken; sender and recipient of the next will do; it may come."""
+_ABOUT_AN_ADDRESS = b"2.1."
+"""RFC 3463 §3.2: an address will do. Without DATA's 354, one reply too many would else go unseen."""
+_BUFFER_BYTES = 4_096
+_CLOSED_BY_RELAY = "the relay closed the connection"
+_FAILED = "the sending failed"
+_NOT_WANTED = "it was no longer wanted"
 
 
-class Connection:
-    """A connection that is opened when first needed and kept until it fails."""
+class Step(IntEnum):
+    """What a reply is awaited to."""
 
-    def __init__(self, relay: Relay, *, greet_as: str) -> None:
-        """Prepare; nothing is connected yet.
+    PROBE = 0
+    """RSET, to see whether the connection still lives; its letter waits."""
+    RESET = 1
+    """RSET, after a transaction that was given up."""
+    EMPTY_DOT = 2
+    """The dot that ends a letter without a recipient."""
+    MAIL = 3
+    RCPT = 4
+    DATA = 5
+    DOT = 6
+    CHUNK = 7
+    """BDAT LAST with its whole letter."""
+    QUIT = 8
 
-        Args:
-            greet_as: the name in EHLO (RFC 5321 §4.1.1.1).
-        """
-        self.relay = relay
-        self._greet_as = greet_as
-        self._smtp: smtplib.SMTP | None = None
 
-    def open(self) -> None:
-        """Connect, protect and sign in, unless that is done already.
+class Owner(Protocol):
+    """Who opened the connection: gives it mail, and is told what became of it."""
 
-        Raises:
-            RelayUnavailable: with the reason; nothing was offered.
-        """
-        if self._smtp is not None:
-            return
-        try:
-            self._smtp = self._connect()
-        except (OSError, smtplib.SMTPException) as error:
-            raise RelayUnavailable(f"relay {self.relay.name}: {_reason(error)}") from error
+    relay: Relay
+    patience: Patience
+    feed: Feed[Mail]
+    lock_step: bool
+    """Whether this relay was seen to answer what it was not asked: then nothing is pipelined."""
 
-    def send(self, envelope: Envelope, letter: bytes, *, before_dot: Callable[[], None]) -> Reply:
-        """Offer one letter and return the reply that decides about it.
+    def take(self, connection: "Connection") -> Mail | None:
+        """The next mail for this connection, or None for now; may tell the connection to end."""
+        ...
 
-        Args:
-            letter: its lines end in CRLF; dots are stuffed here (RFC 5321 §4.5.2).
-            before_dot: called when all but the final dot has left; what it notes must be durable.
+    def answered(self, mail: Mail, reply: Reply) -> None:
+        """The relay decided about a mail."""
+        ...
 
-        Raises:
-            RelayUnavailable: the relay refuses to talk; no letter was offered.
-            NoSMTPUTF8: this relay cannot take the address; no letter was offered.
-            ConnectionLostBeforeDot: the letter was not sent.
-            ConnectionLostAfterDot: the letter may or may not have arrived.
-        """
-        self.open()
-        try:
-            refusal = self._ask(envelope)
-            if refusal is not None:
-                return refusal
-            self._send_body(letter)
-        except (OSError, smtplib.SMTPException) as error:
-            self.close()
-            raise ConnectionLostBeforeDot(f"relay {self.relay.name}: {_reason(error)}") from error
-        before_dot()
-        try:
-            return self._dot()
-        except (OSError, smtplib.SMTPException) as error:
-            self.close()
-            raise ConnectionLostAfterDot(f"relay {self.relay.name}: {_reason(error)}") from error
+    def not_sent(self, mail: Mail, why: str, *, lost: bool) -> None:
+        """No dot left for this mail; ``lost`` if the connection went while it was being offered."""
+        ...
 
-    def close(self) -> None:
-        """Drop the connection; the next letter opens a new one."""
-        if self._smtp is not None:
-            self._smtp.close()
-            self._smtp = None
+    def unfit(self, mail: Mail, why: str) -> None:
+        """This relay cannot take the mail."""
+        ...
+
+    def lost_after_dot(self, mail: Mail) -> None:
+        """The dot left and no reply was read."""
+        ...
+
+    def sender_refused(self, reply: Reply) -> None:
+        """MAIL was refused: the relay's fault."""
+        ...
+
+    def idle(self, connection: "Connection") -> None:
+        """The connection has nothing to do."""
+        ...
+
+    def gone(self, connection: "Connection") -> None:
+        """The connection is no more; all its mail was told of before."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """The program or the feed failed: the sending ends with this error, the feed is told no more."""
+        ...
+
+
+class _Misfit(Exception):
+    """The relay offers too little for a mail."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection that is ready for letters.
+
+    Replies are read into a small buffer of its own: a fresh one of the usual size for every reply would
+    cost more than all the rest.
+    """
+
+    def __init__(self, owner: Owner, opened: Opened) -> None:
+        self.deadline = inf
+        """When the reply awaited first is too late; on the clock of ``time.monotonic``."""
+        self.letters = 0
+        """Begun on this connection."""
+        self.is_open = True
+        self.ending = False
+        """Begin nothing more, and take leave as soon as nothing is awaited."""
+        self._owner = owner
+        self._transport = opened.transport
+        self._extensions: Extensions = opened.extensions
+        self._pipelines = opened.extensions.pipelining
+        self._depth = owner.relay.chunking if opened.extensions.chunking else 0
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._reader = ReplyReader()
+        self._awaited: deque[tuple[Step, Mail | None]] = deque()
+        self._given: Mail | None = None
+        """A mail of which nothing was said yet."""
+        self._invited: Mail | None = None
+        """The mail the relay said 354 to; its dot has not left."""
+        self._stepping: tuple[Step, Mail] | None = None
+        """In lock-step: what is to be said next of the mail under way."""
+        self._settled: Mail | None = None
+        """The mail that was decided about although replies to it are still to come."""
+        self._sender_refused: Reply | None = None
+        self._dot_due = False
+        self._reset_due = False
+        self._in_pipe = 0
+        self._told = False
+        self._has_served = False
+        """Whether a mail was decided about on this connection."""
+        self._hung_up: str | None = None
+        self._is_proven = True
+        self._idle_since = 0.0
+        self._blocked = False
+        self._unsent_bytes = 0
+        patience = owner.patience
+        self._limits = (
+            patience.connect,
+            patience.command,
+            patience.dot,
+            patience.command,
+            patience.command,
+            patience.data,
+            patience.dot,
+            patience.dot,
+            patience.farewell,
+        )
+        self._answers: tuple[Callable[[Mail, int, bytes], None], ...] = (
+            self._probe_answered,
+            self._reset_answered,
+            self._empty_dot_answered,
+            self._mail_answered,
+            self._rcpt_answered,
+            self._data_answered,
+            self._dot_answered,
+            self._chunk_answered,
+            self._quit_answered,
+        )
+        self._transport.set_write_buffer_limits(high=0)
+        self._transport.set_protocol(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a mail is under way, or a transaction given up is not yet forgotten."""
+        return bool(self._awaited) and not self.is_leaving
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether QUIT was said."""
+        return bool(self._awaited) and self._awaited[0][0] is Step.QUIT
+
+    @property
+    def has_dot_out(self) -> bool:
+        """Whether a mail's dot left and its reply is awaited."""
+        return any(step in (Step.DOT, Step.CHUNK) for step, _ in self._awaited)
+
+    def begin(self, mail: Mail) -> None:
+        """Offer a mail on a connection that has nothing to do, and then others as they are given."""
+        self._given = mail
+        if self._idle_since:
+            self._is_proven = False
+            if monotonic() - self._idle_since > self._owner.patience.idle:
+                self._say(b"RSET\r\n", (Step.PROBE, mail))
+                return
+        self._move()
+
+    def look(self, now: float) -> None:
+        """Compare the deadline with the clock."""
+        if self._blocked:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent < self._unsent_bytes:
+                self.deadline = now + self._owner.patience.block
+            self._unsent_bytes = unsent
+        if now > self.deadline:
+            self.cut("it does not answer", lost=True)
 
     def quit(self) -> None:
-        """Take leave of the relay."""
-        if self._smtp is not None:
-            with suppress(OSError, smtplib.SMTPException):
-                self._smtp.quit()
-            self.close()
+        """Take leave, as soon as nothing is awaited."""
+        self.ending = True
+        if self.is_open and not self._awaited:
+            self._say(b"QUIT\r\n", (Step.QUIT, None))
 
-    def _connect(self) -> smtplib.SMTP:
-        relay, context = self.relay, ssl.create_default_context()
-        if relay.implicit_tls:
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                relay.host,
-                relay.port,
-                local_hostname=self._greet_as,
-                timeout=_CONNECT_TIMEOUT_SECONDS,
-                context=context,
-            )
-        else:
-            smtp = smtplib.SMTP(
-                relay.host, relay.port, local_hostname=self._greet_as, timeout=_CONNECT_TIMEOUT_SECONDS
-            )
+    def stop(self, why: str) -> None:
+        """Begin nothing more and drop the connection, but wait for the reply to a dot that is out."""
+        self._hung_up = why
+        if not self.has_dot_out:
+            self.cut(why)
+
+    def cut(self, why: str, *, lost: bool = False) -> None:
+        """Drop the connection now; what it had under way is told.
+
+        Args:
+            lost: a mail under way counts as having lost its connection.
+        """
+        if not self.is_open:
+            return
+        self.is_open = False
+        self.deadline = inf
+        self._transport.abort()
+        self._give_back(why, lost=lost and self._is_proven)
+        self._owner.gone(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to put what arrives."""
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Give each reply to the oldest command, then say what comes next."""
+        if not self.is_open:
+            return
         try:
-            smtp.ehlo_or_helo_if_needed()
-            if not relay.implicit_tls and relay.starttls is not StartTLS.NEVER:
-                self._protect(smtp, context)
-            if relay.username is not None and relay.password is not None:
-                smtp.login(relay.username, relay.password.get_secret_value())
-        except (OSError, smtplib.SMTPException):
-            smtp.close()
-            raise
-        assert smtp.sock is not None
-        smtp.sock.settimeout(_COMMAND_TIMEOUT_SECONDS)
-        # The final dot is a write of its own: without this it would wait for the relay's delayed ACK.
-        smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return smtp
+            self._read(bytes(self._buffer[:nbytes]))
+        except Garbled as error:
+            self._owner.lock_step = True
+            self.cut(str(error), lost=True)
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
+            self._owner.failed(error)
+            self.cut(_FAILED)
 
-    def _protect(self, smtp: smtplib.SMTP, context: ssl.SSLContext) -> None:
-        if smtp.has_extn("starttls"):
-            smtp.starttls(context=context)
-            smtp.ehlo()
-        elif self.relay.starttls is StartTLS.REQUIRE:
-            raise smtplib.SMTPNotSupportedError("it does not offer STARTTLS, which is required")
-        elif self.relay.password is not None:
-            # Whoever stands between us may have taken the offer away to read it.
-            raise smtplib.SMTPNotSupportedError(
-                "it does not offer STARTTLS, and the password is not sent in the clear"
-            )
+    def eof_received(self) -> None:
+        """The relay ended the connection."""
+        self._lose()
 
-    def _ask(self, envelope: Envelope) -> Reply | None:
-        """Say MAIL, RCPT and DATA; return the refusal, or None when the letter may come."""
-        assert self._smtp is not None
-        options = ""
-        if envelope.needs_smtputf8:
-            if not self._smtp.has_extn("smtputf8"):
-                raise NoSMTPUTF8
-            options = " SMTPUTF8 BODY=8BITMIME"
-            self._smtp.command_encoding = "utf-8"
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        del exc
+        self._lose()
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more for now."""
+        self._blocked = True
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self.deadline = monotonic() + self._owner.patience.block
+
+    def resume_writing(self) -> None:
+        """All has left."""
+        self._blocked = False
+        if self._awaited:
+            self.deadline = monotonic() + self._limits[self._awaited[0][0]]
+
+    def _lose(self) -> None:
+        try:
+            self.cut(_CLOSED_BY_RELAY, lost=True)
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
+            self._owner.failed(error)
+
+    def _read(self, data: bytes) -> None:
+        awaited = self._awaited
+        if (
+            len(awaited) == 4
+            and awaited[0][0] is Step.DOT
+            and self._reader.is_empty
+            and self._hung_up is None
+        ):
+            usual = _USUAL.fullmatch(data)
+            if usual is not None:
+                taken, self._invited = awaited[0][1], awaited[3][1]
+                assert taken is not None
+                awaited.clear()
+                self._told = self._is_proven = self._has_served = True
+                self._owner.answered(taken, read_acceptance(250, usual[1]))
+                self._move()
+                return
+        self._reader.add(data)
+        while (reply := self._reader.take()) is not None:
+            self._hear(*reply)
+            if self._hung_up is not None and not self.has_dot_out:
+                self.cut(self._hung_up)
+            if not self.is_open:
+                break
         else:
-            self._smtp.command_encoding = "ascii"
-        reply = self._say(f"MAIL FROM:<{envelope.sender}>{options}")
-        if reply.kind is not ReplyClass.ACCEPTED:
-            self.close()
-            raise RelayUnavailable(f"relay {self.relay.name} refuses our sender: {reply}")
-        for command in (f"RCPT TO:<{envelope.recipient}>", "DATA"):
-            reply = self._say(command)
-            if reply.code == _CODE_GO_ON:
-                return None
-            if reply.kind is not ReplyClass.ACCEPTED:
-                self._forget(reply)
-                return reply
-        raise smtplib.SMTPException("DATA was answered without asking for the letter")
+            self._go_on()
+        if self._told:
+            self._flush()
 
-    def _say(self, command: str) -> Reply:
-        assert self._smtp is not None
-        reply = read_reply(*self._smtp.docmd(command))
-        goes_on = reply.code // 100 == 3
-        if reply.code not in range(200, 600) or (goes_on and command != "DATA"):
-            raise smtplib.SMTPException("the reply is no SMTP reply")
-        return reply
+    def _hear(self, code: int, text: bytes) -> None:
+        """Give one reply to the oldest command.
 
-    def _send_body(self, letter: bytes) -> None:
-        assert self._smtp is not None
-        stuffed = letter.replace(b"\r\n.", b"\r\n..")
-        self._smtp.send(b"." + stuffed if stuffed.startswith(b".") else stuffed)
+        Raises:
+            Garbled: it is no reply to that.
+        """
+        if not self._awaited:
+            if code != CLOSING:
+                raise Garbled("it answered what it was not asked")
+            self._hung_up = _CLOSED_BY_RELAY
+            return
+        step, mail = self._awaited[0]
+        self._answers[step](mail, code, text)  # type: ignore[arg-type]
+        self._is_proven = True
+        self._awaited.popleft()
+        if self._awaited:
+            self.deadline = monotonic() + self._limits[self._awaited[0][0]]
+        if code == CLOSING:
+            self._hung_up = _CLOSED_BY_RELAY
 
-    def _dot(self) -> Reply:
-        assert self._smtp is not None
-        assert self._smtp.sock is not None
-        self._smtp.sock.settimeout(_DOT_TIMEOUT_SECONDS)
-        self._smtp.send(b".\r\n")
-        reply = read_reply(*self._smtp.getreply())
-        self._smtp.sock.settimeout(_COMMAND_TIMEOUT_SECONDS)
-        if reply.code not in range(200, 600) or reply.code // 100 == 3:
-            raise smtplib.SMTPException("the reply to the final dot is no SMTP reply")
-        if reply.code == _CLOSING:
-            self.close()
-        return reply
+    def _go_on(self) -> None:
+        """Say what comes next, if that does not wait for another reply."""
+        if self._awaited:
+            if self._in_pipe and not self._owner.lock_step and not self._blocked:
+                self._fill()
+        elif self._reader.is_empty:
+            self._move()
+        else:  # it began to speak out of turn: before our dot has left, it can mean nothing good
+            self.cut("it spoke out of turn", lost=True)
 
-    def _forget(self, reply: Reply) -> None:
-        """Make the connection ready for the next letter after a refusal."""
-        assert self._smtp is not None
-        if reply.code == _CLOSING or self._smtp.docmd("RSET")[0] // 100 != 2:
-            self.close()
+    def _probe_answered(self, _mail: Mail, code: int, _text: bytes) -> None:
+        if code // 100 != 2:
+            self._hung_up = "it no longer wanted the idle connection"
 
+    def _reset_answered(self, _mail: Mail, code: int, _text: bytes) -> None:
+        if code == CLOSING:
+            return
+        if code // 100 != 2 or not is_about_letters(code):
+            raise Garbled("it does not forget what was given up")
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, smtplib.SMTPResponseException):
-        text = error.smtp_error
-        return str(read_reply(error.smtp_code, text if isinstance(text, bytes) else text.encode()))
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    def _empty_dot_answered(self, _mail: Mail, code: int, _text: bytes) -> None:
+        if not is_about_letters(code):
+            raise Garbled("its reply is none to a dot")
+
+    def _mail_answered(self, mail: Mail, code: int, text: bytes) -> None:
+        self._sender_refused = None
+        if not is_about_letters(code):
+            raise Garbled("its reply is none to MAIL")
+        if code < 400:
+            if len(self._awaited) == 1:
+                self._stepping = (Step.RCPT, mail)
+            return
+        self._told = True
+        reply = read_reply(code, text)
+        too_large = (reply.code, reply.enhanced_code) == (552, "5.3.4")
+        if code == CLOSING and self._has_served:
+            self._hung_up = _CLOSED_BY_RELAY  # some only take so many letters a connection
+        elif not too_large:
+            self._owner.sender_refused(reply)
+            self._hung_up = f"it refuses our sender: {reply}"
+        if self._awaited[-1][0] is not Step.CHUNK:
+            if len(self._awaited) > 1:
+                self._settled = mail
+            if too_large:
+                self._owner.unfit(mail, "the letter is too long for it")
+            else:
+                self._owner.not_sent(mail, f"it refuses our sender: {reply}", lost=False)
+        # With its chunk already out, only the reply to that says that the letter was not taken.
+        self._sender_refused = reply
+        if len(self._awaited) == 1:
+            self._reset_due = True
+
+    def _rcpt_answered(self, mail: Mail, code: int, text: bytes) -> None:
+        if not is_about_letters(code):
+            raise Garbled("its reply is none to RCPT")
+        in_lock_step = len(self._awaited) == 1
+        if self._sender_refused is not None:
+            return
+        if code >= 400:
+            self._decide(mail, read_reply(code, text))
+            if in_lock_step:
+                self._reset_due = True
+            else:
+                self._settled = mail
+        elif in_lock_step:
+            self._stepping = (Step.DATA, mail)
+
+    def _data_answered(self, mail: Mail, code: int, text: bytes) -> None:
+        if code != GO_ON and code < 400:
+            raise Garbled("its reply is none to DATA")
+        is_settled, self._settled = self._settled is mail, None
+        if code == GO_ON:
+            if is_settled:
+                self._dot_due = True
+            else:
+                self._invited = mail
+            return
+        self._reset_due = True
+        if not is_settled:
+            self._decide(mail, read_reply(code, text))
+
+    def _dot_answered(self, mail: Mail, code: int, text: bytes) -> None:
+        if not is_about_letters(code):
+            raise Garbled("its reply is none to a final dot")
+        self._decide(mail, read_acceptance(code, text) if code < 400 else read_reply(code, text))
+
+    def _chunk_answered(self, mail: Mail, code: int, text: bytes) -> None:
+        if not is_about_letters(code) or text.startswith(_ABOUT_AN_ADDRESS):
+            raise Garbled("its reply is none to a chunk")
+        if self._settled is mail:
+            self._settled = None
+            self._reset_due = True
+        elif self._sender_refused is not None:
+            self._told = True
+            if code < 400:
+                self._sender_refused = None
+                raise Garbled("it took a letter whose sender it had refused")
+            self._reset_due = True
+            if self._hung_up is None:
+                self._owner.unfit(mail, "the letter is too long for it")
+            else:
+                self._owner.not_sent(mail, f"it refuses our sender: {self._sender_refused}", lost=False)
+        elif code < 400:
+            self._decide(mail, read_acceptance(code, text))
+        else:
+            self._reset_due = True
+            self._decide(mail, read_reply(code, text))
+        self._in_pipe -= 1
+
+    def _quit_answered(self, _mail: Mail, _code: int, _text: bytes) -> None:
+        self._hung_up = "we took leave"
+
+    def _decide(self, mail: Mail, reply: Reply) -> None:
+        self._told = self._has_served = True
+        self._owner.answered(mail, reply)
+
+    def _flush(self) -> None:
+        self._told = False
+        self._owner.feed.flush()
+
+    def _move(self) -> None:
+        """Nothing is awaited: say everything that can be said at once."""
+        if self._stepping is not None:
+            self._take_step(*self._stepping)
+            return
+        alone = self._owner.lock_step or not self._pipelines
+        if self._depth and not alone:
+            self._fill()
+            if not self._awaited:
+                self._rest()
+            return
+        parts = self._end_letter()
+        if not self.is_open:
+            return
+        offer = None if alone and parts else self._next_offer()
+        if offer is not None:
+            mail, command = offer
+            self._awaited.append((Step.MAIL, mail))
+            if not alone:
+                command += f"RCPT TO:<{mail.envelope.recipient}>\r\nDATA\r\n"
+                self._awaited.extend(((Step.RCPT, mail), (Step.DATA, mail)))
+            parts.append(command.encode())
+        if parts:
+            self._write(parts)
+        else:
+            self._rest()
+
+    def _end_letter(self) -> list[bytes]:
+        """What ends the letter before: its body and dot, an empty dot, RSET, or nothing."""
+        mail = self._invited
+        if mail is not None:
+            self._invited = None
+            self._told = True
+            if not self._owner.feed.dot_leaves(mail, self._owner.relay):
+                self._owner.not_sent(mail, _NOT_WANTED, lost=False)
+                self.cut(_NOT_WANTED)
+                return []
+            self._awaited.append((Step.DOT, mail))
+            return [mail.data, b".\r\n"]
+        if self._dot_due:
+            self._dot_due = False
+            self._awaited.append((Step.EMPTY_DOT, None))
+            return [b".\r\n"]
+        if self._reset_due:
+            self._reset_due = False
+            self._awaited.append((Step.RESET, None))
+            return [b"RSET\r\n"]
+        return []
+
+    def _fill(self) -> None:
+        """Put as many letters into the pipe as may be in it."""
+        parts: list[bytes] = []
+        while self._in_pipe < self._depth and (offer := self._next_offer()) is not None:
+            mail, command = offer
+            self._told = True
+            if not self._owner.feed.dot_leaves(mail, self._owner.relay):
+                self._owner.not_sent(mail, _NOT_WANTED, lost=False)
+                continue
+            if self._in_pipe or self._reset_due:
+                # If the letter before is refused, this one must not join its transaction.
+                self._reset_due = False
+                parts.append(b"RSET\r\n")
+                self._awaited.append((Step.RESET, None))
+            data = mail.data
+            self._awaited.extend(((Step.MAIL, mail), (Step.RCPT, mail), (Step.CHUNK, mail)))
+            command += f"RCPT TO:<{mail.envelope.recipient}>\r\nBDAT {len(data)} LAST\r\n"
+            parts += (command.encode(), data)
+            self._in_pipe += 1
+        if parts:
+            self._write(parts)
+
+    def _take_step(self, step: Step, mail: Mail) -> None:
+        self._stepping = None
+        if step is Step.RCPT:
+            self._say(f"RCPT TO:<{mail.envelope.recipient}>\r\n".encode(), (step, mail))
+        else:
+            self._say(b"DATA\r\n", (step, mail))
+
+    def _say(self, line: bytes, awaited: tuple[Step, Mail | None]) -> None:
+        self._awaited.append(awaited)
+        self._write([line])
+
+    def _write(self, parts: list[bytes]) -> None:
+        """Write in one go, after what was told of letters is noted."""
+        if self._told:
+            self._told = False
+            self._owner.feed.flush()
+        self.deadline = monotonic() + self._limits[self._awaited[0][0]]
+        self._transport.write(b"".join(parts))
+
+    def _rest(self) -> None:
+        if self.ending:
+            self.quit()
+        else:
+            self.deadline = inf
+            self._idle_since = monotonic()
+        self._owner.idle(self)
+
+    def _next_offer(self) -> tuple[Mail, str] | None:
+        """The next mail the relay can take, and its MAIL command."""
+        mail = self._given
+        if mail is not None:
+            self._given = None
+        elif not self.ending and self._hung_up is None:
+            mail = self._owner.take(self)
+        while mail is not None:
+            try:
+                command = self._mail_command(mail)
+            except _Misfit as misfit:
+                self._told = True
+                self._owner.unfit(mail, str(misfit))
+                mail = self._owner.take(self)
+            else:
+                self.letters += 1
+                return mail, command
+        return None
+
+    def _mail_command(self, mail: Mail) -> str:
+        """MAIL with what must be said of a letter (RFC 1870, RFC 6152, RFC 6531).
+
+        Raises:
+            _Misfit: the relay cannot take it.
+        """
+        extensions, envelope, data = self._extensions, mail.envelope, mail.data
+        parameters = ""
+        if extensions.announces_size:
+            if 0 < extensions.largest_bytes < len(data):
+                raise _Misfit("the letter is too long for it")
+            parameters = f" SIZE={len(data)}"
+        if not (envelope.sender.isascii() and envelope.recipient.isascii()):
+            if not extensions.smtputf8:
+                raise _Misfit("the address needs SMTPUTF8, which it does not offer")
+            parameters += " SMTPUTF8"
+        if not data.isascii():
+            if not extensions.eight_bit:
+                raise _Misfit("the letter needs 8BITMIME, which it does not offer")
+            parameters += " BODY=8BITMIME"
+        return f"MAIL FROM:<{envelope.sender}>{parameters}\r\n"
+
+    def _give_back(self, why: str, *, lost: bool) -> None:
+        """Tell of every mail under way: uncertain where its dot is out, else not sent."""
+        owner, awaited = self._owner, self._awaited
+        under_way = {id(mail): mail for _, mail in awaited if mail is not None}
+        for mail in (self._given, self._invited, self._stepping and self._stepping[1]):
+            if mail is not None:
+                under_way[id(mail)] = mail
+        if self._settled is not None:
+            under_way.pop(id(self._settled), None)
+        out = {id(mail) for step, mail in awaited if step in (Step.DOT, Step.CHUNK)}
+        if self._sender_refused is not None and awaited and awaited[0][0] in (Step.RCPT, Step.CHUNK):
+            # Only the mail whose sender was refused is being answered: it was not taken.
+            out -= {id(awaited[0][1])}
+        first = awaited[0][1] if awaited else None
+        awaited.clear()
+        self._given = self._invited = self._stepping = None
+        for key, mail in under_way.items():
+            if key in out:
+                owner.lost_after_dot(mail)
+            else:
+                # Behind another mail's dot, it was that one's connection.
+                owner.not_sent(mail, why, lost=lost and first in (None, mail))
+        if under_way or self._told:
+            self._flush()

@@ -1,13 +1,13 @@
-"""What can go wrong between us and a relay; each says what became of the letter."""
+"""What can go wrong between us and a relay."""
 
 
 class RelayUnavailable(Exception):
     """The relay cannot be used; no letter was offered, so no recipient is blamed."""
 
 
-class ConnectionLostBeforeDot(Exception):
-    """The connection went before the final dot left; the letter was not sent and may be retried."""
+class TooManyConnections(RelayUnavailable):
+    """The relay works, but wants fewer connections from us; no letter was offered."""
 
 
-class ConnectionLostAfterDot(Exception):
-    """The final dot left and no reply was read: the letter may or may not have arrived."""
+class Garbled(Exception):
+    """What the relay said is no reply to what was asked: nothing on this connection can be trusted."""

@@ -1,5 +1,6 @@
 """Relays as the settings name them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -18,6 +19,15 @@ class StartTLS(StrEnum):
     NEVER = "never"
 
 
+class Sign(StrEnum):
+    """How we sign in (RFC 4616, RFC 2195, and two that everybody knows)."""
+
+    PLAIN = "plain"
+    LOGIN = "login"
+    CRAM_MD5 = "cram-md5"
+    XOAUTH2 = "xoauth2"
+
+
 class BadRelay(ValueError):
     """A relay's URL makes no sense; the message does not repeat it, since it may hold a password."""
 
@@ -32,7 +42,17 @@ class Relay:
     starttls: StartTLS = StartTLS.REQUIRE
     username: str | None = None
     password: SecretStr | None = field(default=None, repr=False)
+    auth: Sign | None = None
+    """None: the best that is offered; with ``xoauth2`` the password is a token."""
+    ca: str | None = None
+    """A file with the certificates of the only authorities trusted for this relay."""
     connections: int = 8
+    weight: int = 1
+    """Its share where several relays can be used."""
+    letters: int = 1000
+    """So many a connection, then a new one."""
+    chunking: int = 0
+    """Letters in the pipe at once with BDAT (RFC 3030), where offered; 0: DATA, one at a time."""
     rate: float | None = None
     domain_rate: float | None = None
 
@@ -45,6 +65,22 @@ class Relay:
     def is_local(self) -> bool:
         """Whether it is on this machine."""
         return self.host in {"127.0.0.1", "::1", "localhost"}
+
+
+_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "starttls": StartTLS,
+    "auth": Sign,
+    "ca": str,
+    "connections": int,
+    "weight": int,
+    "letters": int,
+    "chunking": int,
+    "rate": float,
+    "domain_rate": float,
+}
+_COUNTED = ("connections", "weight", "letters", "rate", "domain_rate")
+_DEEPEST_PIPE = 8
+"""After a cut, every letter in the pipe may or may not have arrived."""
 
 
 def parse_relay(url: str) -> Relay:
@@ -82,15 +118,13 @@ def parse_relay(url: str) -> Relay:
 def _read_options(parts: SplitResult, options: dict[str, str]) -> dict[str, Any]:
     known: dict[str, Any] = {}
     try:
-        if "starttls" in options:
-            known["starttls"] = StartTLS(options.pop("starttls"))
-        if "connections" in options:
-            known["connections"] = int(options.pop("connections"))
-        for name in ("rate", "domain_rate"):
+        for name, read in _OPTIONS.items():
             if name in options:
-                known[name] = float(options.pop(name))
+                known[name] = read(options.pop(name))
     except ValueError as error:
         raise BadRelay(f"relay {parts.hostname}: {error}") from error
-    if any(known.get(name, 1) <= 0 for name in ("connections", "rate", "domain_rate")):
-        raise BadRelay(f"relay {parts.hostname}: connections and rates must be above nought")
+    if any(known.get(name, 1) <= 0 for name in _COUNTED):
+        raise BadRelay(f"relay {parts.hostname}: {', '.join(_COUNTED)} must be above nought")
+    if not 0 <= known.get("chunking", 0) <= _DEEPEST_PIPE:
+        raise BadRelay(f"relay {parts.hostname}: chunking must be from 1 to {_DEEPEST_PIPE}")
     return known

@@ -1,23 +1,26 @@
 """Signed tokens: they name a delivery or a campaign's variant for one purpose, and cannot be made up.
 
-A token is the key's id, two numbers and a keyed BLAKE2b tag (RFC 7693 §2.9) cut to 96 bits. Numbers are
-encoded in the one shortest way and text in the one canonical way, so that a token has one spelling.
+A token is text: the id of the key, campaign and number in hexadecimal, and a tag of twenty characters
+with five bits each, cut out of a keyed BLAKE2b digest (RFC 7693 §2.9). Its letters and digits are those
+of lower-case base32hex (RFC 4648 §7), so that it survives a local part, whose case relays may change.
+Numbers are written in the one shortest way: a token has one spelling.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-_TAG_BYTES = 12
-_LONGEST = 64
+from struct import Struct
 
 
 class Purpose(StrEnum):
-    """What a token is good for; it is good for nothing else."""
+    """What a token is good for; it is good for nothing else.
+
+    The place of a purpose in this order decides which part of the digests is its tag: a new one goes to
+    the end.
+    """
 
     OPEN = "open"
     CLICK = "click"
@@ -25,9 +28,25 @@ class Purpose(StrEnum):
     REMIND = "remind"
     UNSUBSCRIBE = "unsubscribe"
     BOUNCE = "bounce"
-    PASS_ON = "pass_on"  # noqa: S105 - it is no password
     MESSAGE_ID = "message_id"
     """Opens nothing; makes Message-IDs that cannot be guessed and lead back to their delivery."""
+    PASS_ON = "pass_on"  # noqa: S105 - it is no password
+
+
+DELIVERY_PURPOSES = tuple(purpose for purpose in Purpose if purpose is not Purpose.PASS_ON)
+"""What a delivery has tokens for, in the order of ``CampaignSigner.sign_delivery``."""
+_PLACES = {purpose: index for index, purpose in enumerate(Purpose)}
+_TAG_CHARACTERS = 20
+_TAGS_PER_DIGEST = 3
+_DIGESTS = -(-len(Purpose) // _TAGS_PER_DIGEST)
+_FIVE_BITS = bytes(b"0123456789abcdefghijklmnopqrstuv"[byte & 31] for byte in range(256))
+"""By byte, the character for its lower five bits."""
+_unused = _TAGS_PER_DIGEST * _DIGESTS - len(DELIVERY_PURPOSES)
+_cut_tags = Struct(
+    f"{_TAG_CHARACTERS}s" * len(DELIVERY_PURPOSES) + f"{_TAG_CHARACTERS}x" * _unused
+).unpack
+_NUMBER = r"(0|[1-9a-f][0-9a-f]{0,15})"
+_TOKEN = re.compile(rf"(([0-9a-v]{{2}}){_NUMBER}-{_NUMBER})([0-9a-v]{{{_TAG_CHARACTERS}}})")
 
 
 class BadToken(Exception):
@@ -48,17 +67,18 @@ class Tokens:
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys:
             raise ValueError("at least one key is needed")
-        self._tags = {purpose: [_keyed(key, purpose) for key in keys] for purpose in Purpose}
-        self._key_ids = [hashlib.blake2b(key, digest_size=1, person=b"key-id").digest() for key in keys]
+        self._keys = [(_key_id(key), _keyed(key)) for key in keys]
 
     def sign(self, purpose: Purpose, campaign_id: int, number: int) -> str:
-        """A token of URL-safe characters (RFC 4648 §5), without padding."""
-        return base64.urlsafe_b64encode(self._pack(purpose, campaign_id, number)).rstrip(b"=").decode()
+        """A token of lower-case letters, digits and one hyphen: at home in addresses of every kind."""
+        key_id, states = self._keys[0]
+        body = f"{key_id}{campaign_id:x}-{number:x}"
+        return body + _tag(states, purpose, body)
 
-    def sign_for_address(self, purpose: Purpose, campaign_id: int, number: int) -> str:
-        """A token for a local part, whose case relays may change: lower-case base32 (RFC 4648 §6)."""
-        packed = self._pack(purpose, campaign_id, number)
-        return base64.b32encode(packed).rstrip(b"=").decode().lower()
+    def signer(self, campaign_id: int) -> "CampaignSigner":
+        """A quick way to the same tokens for one campaign."""
+        key_id, states = self._keys[0]
+        return CampaignSigner(f"{key_id}{campaign_id:x}-".encode(), states)
 
     def verify(self, purpose: Purpose, token: str) -> Grant:
         """What the token names.
@@ -66,7 +86,17 @@ class Tokens:
         Raises:
             BadToken: it was not signed by us for this purpose.
         """
-        return self._unpack(purpose, _decode_base64(token))
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            raise BadToken
+        body, claimed_id, campaign_id, number, tag = match.groups()
+        genuine = False
+        for key_id, states in self._keys:
+            if key_id == claimed_id:
+                genuine |= hmac.compare_digest(_tag(states, purpose, body), tag)
+        if not genuine:
+            raise BadToken
+        return Grant(int(campaign_id, 16), int(number, 16))
 
     def verify_from_address(self, purpose: Purpose, token: str) -> Grant:
         """What a token out of a local part names, in whichever case it came back.
@@ -74,72 +104,50 @@ class Tokens:
         Raises:
             BadToken: it was not signed by us for this purpose.
         """
-        return self._unpack(purpose, _decode_base32(token))
-
-    def _pack(self, purpose: Purpose, campaign_id: int, number: int) -> bytes:
-        body = self._key_ids[0] + _encode_number(campaign_id) + _encode_number(number)
-        state = self._tags[purpose][0].copy()
-        state.update(body)
-        return body + state.digest()
-
-    def _unpack(self, purpose: Purpose, packed: bytes) -> Grant:
-        body, tag = packed[:-_TAG_BYTES], packed[-_TAG_BYTES:]
-        genuine = False
-        for key_id, keyed in zip(self._key_ids, self._tags[purpose], strict=True):
-            if body[:1] == key_id:
-                state = keyed.copy()
-                state.update(body)
-                genuine |= hmac.compare_digest(state.digest(), tag)
-        if not genuine:
+        if not token.isascii():  # there are other letters that become ours in lower case
             raise BadToken
-        campaign_id, rest = _decode_number(body[1:])
-        number, rest = _decode_number(rest)
-        if rest:
-            raise BadToken
-        return Grant(campaign_id, number)
+        return self.verify(purpose, token.lower())
 
 
-def _keyed(key: bytes, purpose: Purpose) -> "hashlib.blake2b":
+class CampaignSigner:
+    """Signs for one campaign with the current key: all tokens of a delivery in one go."""
+
+    def __init__(self, prefix: bytes, states: Sequence["hashlib.blake2b"]) -> None:
+        """Begin the digests with what all tokens of the campaign have in common."""
+        self._prefix = prefix
+        self._states = [state.copy() for state in states]
+        for state in self._states:
+            state.update(prefix)
+
+    def sign_delivery(self, position: int) -> list[bytes]:
+        """A token for each of ``DELIVERY_PURPOSES``, as ``Tokens.sign`` writes them, in ASCII."""
+        number = b"%x" % position
+        digest = b""
+        for begun in self._states:
+            state = begun.copy()
+            state.update(number)
+            digest += state.digest()
+        body = self._prefix + number
+        return [body + tag for tag in _cut_tags(digest.translate(_FIVE_BITS))]
+
+
+def _key_id(key: bytes) -> str:
+    digest = hashlib.blake2b(key, digest_size=2, person=b"key-id").digest()
+    return digest.translate(_FIVE_BITS).decode()
+
+
+def _keyed(key: bytes) -> "list[hashlib.blake2b]":
     secret = hashlib.blake2b(key, digest_size=32, person=b"mailer-token").digest()
-    return hashlib.blake2b(key=secret, digest_size=_TAG_BYTES, person=purpose.value.encode())
+    size = _TAGS_PER_DIGEST * _TAG_CHARACTERS
+    return [
+        hashlib.blake2b(key=secret, digest_size=size, person=b"tags-%d" % number)
+        for number in range(_DIGESTS)
+    ]
 
 
-def _encode_number(number: int) -> bytes:
-    """Little-endian base-128 (LEB128): seven bits a byte, the high bit on all but the last."""
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _decode_number(data: bytes) -> tuple[int, bytes]:
-    number = 0
-    for index, byte in enumerate(data[:9]):
-        number |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            return number, data[index + 1 :]
-    raise BadToken
-
-
-def _decode_base64(token: str) -> bytes:
-    try:
-        raw = token.encode("ascii")
-        packed = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise BadToken from error
-    if len(raw) > _LONGEST or base64.urlsafe_b64encode(packed).rstrip(b"=") != raw:
-        raise BadToken
-    return packed
-
-
-def _decode_base32(token: str) -> bytes:
-    try:
-        raw = token.encode("ascii").upper()  # in this order: there are other letters whose capital is S
-        packed = base64.b32decode(raw + b"=" * (-len(raw) % 8))
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise BadToken from error
-    if len(raw) > _LONGEST or base64.b32encode(packed).rstrip(b"=") != raw:
-        raise BadToken
-    return packed
+def _tag(states: Sequence["hashlib.blake2b"], purpose: Purpose, body: str) -> str:
+    digest, place = divmod(_PLACES[purpose], _TAGS_PER_DIGEST)
+    state = states[digest].copy()
+    state.update(body.encode())
+    begins = place * _TAG_CHARACTERS
+    return state.digest()[begins : begins + _TAG_CHARACTERS].translate(_FIVE_BITS).decode()

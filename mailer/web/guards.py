@@ -14,10 +14,10 @@ PAGE_POLICY = (
     " frame-ancestors 'none'"
 )
 LETTER_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'none';"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none';"
     " base-uri 'none'; frame-ancestors 'none'"
 )
-"""For a letter in a browser: mail clients want its styles in the letter itself."""
+"""For a letter in a browser: mail clients want its styles and images in the letter itself."""
 
 _ALWAYS = (
     ("X-Content-Type-Options", "nosniff"),

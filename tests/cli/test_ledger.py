@@ -9,6 +9,7 @@ import pytest
 from mailer.campaigns.models import Delivery, DeliveryState
 from mailer.foundation.database import open_database
 from mailer.foundation.settings import Settings
+from mailer.sending.tools import open_own_journal
 from tests.cli.calling import Caller
 from tests.making import make_campaign, make_recipient
 
@@ -61,3 +62,17 @@ def test_a_ledger_file_is_for_its_owner_only(call: Caller, tmp_path: Path) -> No
     assert answer.code == 0
     assert file.stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_unread_journals_of_this_machine_keep_an_account_from_being_complete(
+    call: Caller, settings: Settings
+) -> None:
+    journal = open_own_journal(settings.state_dir)
+    journal.write("a note")
+    journal.close()
+    os.utime(journal.path, (1, 1))
+
+    answer = call("campaign", "reconcile", "brev", "--json")
+
+    assert (answer.data["unread_journals"], answer.data["complete"]) == (1, False)
+    assert "1 unread journal on this machine" in call("campaign", "reconcile", "brev").stderr

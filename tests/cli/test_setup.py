@@ -1,7 +1,6 @@
 """Before the first letter: settings file, keys, database, and what is missing, each in a clear line."""
 
 import json
-import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from click.testing import CliRunner, Result
 from mailer.cli.errors import exit_code
 from mailer.cli.main import cli
 from mailer.foundation.database import open_database
+from tests.making import ScriptedRelay, relay_running
 
 
 @pytest.fixture(autouse=True)
@@ -172,18 +172,31 @@ def test_doctor_finds_what_a_fresh_installation_lacks() -> None:
 
 def test_doctor_is_content_with_a_relay_that_answers() -> None:
     run("init")
-    with socket.create_server(("127.0.0.1", 0)) as relay:
-        port = relay.getsockname()[1]
+    with relay_running(ScriptedRelay()) as relay:
         checks = doctor(
             "--set",
             "sender=Brev <brev@eksempel.example>",
             "--set",
-            f"smtp_relays=smtp://bruger:hemmeligt@127.0.0.1:{port}?starttls=never",
+            f"smtp_relays=smtp://127.0.0.1:{relay.port}?starttls=never",
         )
-        limited = doctor("--set", f"smtp_relays=smtp://127.0.0.1:{port}?rate=10")
     assert all(check["ok"] for check in checks.values())
-    assert checks["relay"]["detail"] == f"127.0.0.1:{port} answers"
-    assert "does not limit its rate" in str(limited["relay"]["detail"])
+    assert checks["relay"]["detail"] == f"127.0.0.1:{relay.port} lets us in"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("smtp://127.0.0.1:{}", "does not offer STARTTLS"),
+        ("smtp://bruger:hemmeligt@127.0.0.1:{}?starttls=never", "does not offer to sign in"),
+    ],
+)
+def test_doctor_is_not_content_with_a_relay_that_would_not_take_letters(url: str, reason: str) -> None:
+    run("init")
+    with relay_running(ScriptedRelay()) as relay:
+        check = doctor("--set", f"smtp_relays={url.format(relay.port)}")["relay"]
+    assert check["ok"] is False
+    assert reason in str(check["detail"])
+    assert "hemmeligt" not in str(check)
 
 
 @pytest.mark.parametrize(

@@ -1,88 +1,16 @@
 """The sink speaks SMTP strictly, records before it acknowledges, and breaks only as told."""
 
-import asyncio
 import os
 import smtplib
 import socket
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from mailer.embedded.faults import Fault, Faults
+from mailer.embedded.contents import find_message_id
+from mailer.embedded.faults import Behaviour, Fault, Limits
 from mailer.embedded.mailstore import MailStore, read_record
-from mailer.embedded.sink import serve_sink
-
-LETTER = b"Message-ID: <1@brev.example>\r\nSubject: Hej\r\n\r\n..prik\r\nslut\r\n"
-
-
-@contextmanager
-def serving(folder: Path, *faults: Fault, keep: int = 100) -> Iterator[int]:
-    loop = asyncio.new_event_loop()
-    port: Future[int] = Future()
-    serving = serve_sink(
-        folder, host="127.0.0.1", port=0, faults=Faults(faults), keep=keep, when_ready=port.set_result
-    )
-    task = loop.create_task(serving)
-
-    def run() -> None:
-        with pytest.raises(asyncio.CancelledError):
-            loop.run_until_complete(task)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield port.result(10)
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(10)
-        loop.close()
-
-
-class Client:
-    """Writes raw bytes and reads reply lines."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 10)
-        self._file = self._socket.makefile("rb")
-        assert self.line().startswith("220 ")
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def line(self) -> str:
-        return self._file.readline().decode()
-
-    def lines(self, count: int) -> list[str]:
-        return [self.line()[:3] for _ in range(count)]
-
-    def say(self, command: str) -> str:
-        self.send(command.encode() + b"\r\n")
-        line = self.line()
-        while line[3:4] == "-":
-            line = self.line()
-        return line.strip()
-
-    def begin(self, recipient: str = "b@modtager.example") -> str:
-        assert self.say("EHLO prøve").startswith("250")
-        assert self.say("MAIL FROM:<a@afsender.example>").startswith("250")
-        return self.say(f"RCPT TO:<{recipient}>")
-
-    def close(self) -> None:
-        self._file.close()
-        self._socket.close()
-
-
-@contextmanager
-def client(port: int) -> Iterator[Client]:
-    opened = Client(port)
-    try:
-        yield opened
-    finally:
-        opened.close()
+from tests.embedded.talking import ENVELOPE, LETTER, client, serving
 
 
 def test_a_letter_is_recorded_and_kept_as_it_was_sent(tmp_path: Path) -> None:
@@ -121,20 +49,34 @@ def test_only_the_first_letters_are_kept_as_files_and_all_are_recorded(tmp_path:
 
 
 def test_a_restarted_sink_goes_on_with_its_record(tmp_path: Path) -> None:
-    for recipient in ("b@c.example", "d@c.example"):
+    for recipient in (b"b@c.example", b"d@c.example"):
         store = MailStore(tmp_path, keep=10)
-        store.store("a@b.example", [recipient], LETTER)
+        store.note(b"a@b.example", [recipient], b"<1@x>", 9, store.keep(LETTER))
         store.close()
     assert [kept.file for kept in read_record(tmp_path)] == ["000001.eml", "000002.eml"]
 
 
-def test_a_folded_message_id_is_recorded(tmp_path: Path) -> None:
-    store = MailStore(tmp_path, keep=0)
-    store.store(
-        "a@b.example", ["c@d.example"], b"Subject: x\r\nMessage-Id:\r\n <9@x.example>\r\n\r\nz\r\n"
-    )
-    store.close()
-    assert read_record(tmp_path)[0].message_id == "<9@x.example>"
+@pytest.mark.parametrize(
+    ("head", "message_id"),
+    [
+        (b"Subject: x\r\nMessage-ID: <9@x.example>\r\n", b"<9@x.example>"),
+        (b"Message-ID: <9@x.example>\r\nSubject: x\r\n", b"<9@x.example>"),
+        (b"Subject: x\r\nMessage-Id:\r\n <9@x.example>\r\n", b"<9@x.example>"),
+        (b"Subject: x\r\nMessage-Id: <9@x.example>\r\n", b"<9@x.example>"),
+        (b"message-id:<9@x.example>\r\n", b"<9@x.example>"),
+        (b"Message-ID: <9@x.example> \t\r\n", b"<9@x.example>"),
+        (b"Message-ID: <a\tb\x0b\xc2\x85c>\r\n", b"<a\\tb\\x0b\\x85c>"),
+        (b"Subject: x\r\n", b""),
+        (b"", b""),
+    ],
+)
+def test_the_message_id_is_found_in_the_head_only_and_fits_the_record(
+    head: bytes, message_id: bytes
+) -> None:
+    letter = head + b"\r\nMessage-ID: <attached@x.example>\r\n"
+    before = b"\r\nMessage-ID: <other@x.example>\r\n"
+    buffer = bytearray(before + letter + before)
+    assert find_message_id(buffer, len(before), len(before) + len(letter)) == message_id
 
 
 @pytest.mark.parametrize(
@@ -248,10 +190,127 @@ def test_a_late_reply_keeps_its_place_in_the_pipeline(tmp_path: Path) -> None:
 def test_what_the_sink_keeps_is_for_its_owner_only(tmp_path: Path) -> None:
     before = os.umask(0o022)
     store = MailStore(tmp_path / "sink", keep=1)
-    store.store("a@b.example", ["c@d.example"], LETTER)
+    store.keep(LETTER)
     store.close()
     os.umask(before)
 
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "sink").iterdir()}
     assert modes == {0o600}
     assert (tmp_path / "sink").stat().st_mode & 0o777 == 0o700
+
+
+def test_no_address_moves_a_line_or_a_column_of_the_record(tmp_path: Path) -> None:
+    with serving(tmp_path) as port, client(port) as relay:
+        relay.say("EHLO x")
+        assert relay.say('MAIL FROM:<"a\tb"@c.example>').startswith("501")
+        assert relay.say("MAIL FROM:<> SMTPUTF8").startswith("250")
+        assert relay.say('RCPT TO:<"a\u2028b\x85"@c.example>').startswith("250")
+        relay.say("DATA")
+        relay.send(b"Message-ID: <../../etc\t\x1c>\r\n\r\n.\r\n")
+        assert relay.line().startswith("250")
+    assert len((tmp_path / "letters.tsv").read_text("utf-8").splitlines()) == 2
+    [kept] = read_record(tmp_path)
+    assert kept.recipient == '"a\\u2028b\\x85"@c.example'
+    assert kept.message_id == r"<../../etc\t\x1c>"
+    assert kept.file == "000001.eml"
+
+
+def test_large_letters_share_what_memory_there_is(tmp_path: Path) -> None:
+    narrow = Behaviour(limits=Limits(memory=100_000))
+    with serving(tmp_path, behaviour=narrow) as port, client(port) as first, client(port) as second:
+        # A connection's buffer, once grown, counts for as long as the connection stays.
+        for relay, lines, reply in (
+            (first, 50_000, "452"),
+            (first, 30_000, "250"),
+            (second, 30_000, "452"),
+        ):
+            relay.begin()
+            relay.say("DATA")
+            relay.send(b"x\r\n" * lines + b".\r\n")
+            assert relay.line().startswith(reply)
+    with serving(tmp_path, behaviour=narrow) as port, client(port) as relay:
+        relay.begin()
+        relay.send(b"BDAT 90000\r\n" + b"x\r\n" * 30_000 + b"BDAT 90000 LAST\r\n" + b"x\r\n" * 30_000)
+        assert relay.lines(2) == ["250", "452"]
+        assert relay.begin().startswith("250")
+        relay.send(b"BDAT 90000 LAST\r\n" + b"x\r\n" * 30_000)
+        assert relay.lines(1) == ["250"]
+    assert [kept.size for kept in read_record(tmp_path)] == [90_000, 90_000]
+
+
+def test_who_reads_no_replies_is_not_read_from(tmp_path: Path) -> None:
+    with serving(tmp_path) as port, socket.create_connection(("127.0.0.1", port), 5) as deaf:
+        deaf.settimeout(1)
+        with pytest.raises(TimeoutError):
+            deaf.sendall(b"EHLO x\r\n" * 4_000_000)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_letters_longer_than_the_buffer_arrive_whole(tmp_path: Path, lenient: bool) -> None:
+    letter = LETTER + b"0123456789\r\n" * 40_000
+    envelope = ENVELOPE % b"b@c.example"
+    with serving(tmp_path, keep=0 if lenient else 9, lenient=lenient) as port, client(port) as relay:
+        relay.say("EHLO x")
+        relay.send(envelope)
+        for _ in range(3):
+            assert relay.lines(3) == ["250", "250", "354"]
+            relay.send(letter + b".\r\n" + envelope)
+            assert relay.lines(1) == ["250"]
+    record = read_record(tmp_path)
+    assert [kept.message_id for kept in record] == ["<1@brev.example>"] * 3
+    if lenient:
+        assert {kept.size for kept in record} == {len(letter)}
+    else:
+        assert (tmp_path / record[2].file).read_bytes() == letter.replace(b"\r\n..", b"\r\n.")
+
+
+def test_a_lenient_sink_looks_only_at_what_it_keeps(tmp_path: Path) -> None:
+    bad = b"Message-ID: <1@x>\r\n\r\n" + b"x" * 2000 + b"\n\xff\r\n.\r\n"
+    with serving(tmp_path, keep=1, lenient=True) as port, client(port) as relay:
+        for reply in ("554", "250"):
+            relay.begin()
+            relay.say("DATA")
+            relay.send(bad)
+            assert relay.line().startswith(reply)
+            relay.begin()
+            relay.say("DATA")
+            relay.send(LETTER + b".\r\n")
+            assert relay.line().startswith("250")
+    assert [kept.message_id for kept in read_record(tmp_path)][1] == "<1@x>"
+
+
+def test_a_lenient_sink_finds_the_end_of_a_letter_however_it_is_cut(tmp_path: Path) -> None:
+    data = b"Message-ID: <1@x>\r\n\r\nx\r\n.\r\n" + ENVELOPE % b"b@c.example"
+    with serving(tmp_path, keep=0, lenient=True) as port, client(port) as relay:
+        relay.say("EHLO x")
+        relay.send(ENVELOPE % b"b@c.example")
+        for cut in range(1, len(data)):
+            assert relay.lines(3) == ["250", "250", "354"]
+            relay.send(data[:cut])
+            relay.send(data[cut:])
+            assert relay.lines(1) == ["250"]
+    assert {kept.size for kept in read_record(tmp_path)} == {len(b"Message-ID: <1@x>\r\n\r\nx\r\n")}
+
+
+def test_a_line_torn_by_a_kill_is_taken_back(tmp_path: Path) -> None:
+    store = MailStore(tmp_path, keep=0)
+    store.note(b"a@b.example", [b"c@d.example"], b"<1@x>", 9)
+    store.close()
+    with (tmp_path / "letters.tsv").open("ab") as record:
+        record.write(b"2014-03-07T09:00:00.000+00:00\tgone@d.exa")
+    assert len(read_record(tmp_path)) == 1
+
+    store = MailStore(tmp_path, keep=0)
+    store.note(b"a@b.example", [b"e@d.example"], b"<2@x>", 9)
+    store.close()
+    assert [kept.recipient for kept in read_record(tmp_path)] == ["c@d.example", "e@d.example"]
+
+
+def test_a_number_is_never_given_to_two_letters(tmp_path: Path) -> None:
+    store = MailStore(tmp_path, keep=3)
+    store.keep(b"one")
+    store.keep(b"two")
+    store.close()
+    (tmp_path / "000001.eml").unlink()
+    assert MailStore(tmp_path, keep=3).keep(b"three") == b"000003.eml"
+    assert (tmp_path / "000002.eml").read_bytes() == b"two"

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailer.campaigns.timetable import resolve_local
 from mailer.events.dates import (
     Lead,
     due_moment,
     parse_lead,
-    resolve_local,
     working_day_on_or_before,
 )
 from mailer.events.errors import BadLead

@@ -23,7 +23,7 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
     settings = load_settings(file)
     assert (settings.timezone, settings.list_id) == ("Europe/Oslo", "environment.example")
     assert load_settings(file, list_id="flag.example").list_id == "flag.example"
-    assert settings.batch_size == 500
+    assert settings.batch_size == 2000
 
 
 def test_a_secret_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +44,8 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ('sender = "nobody"', "setting sender: must look like"),
         ('tracking = "everything"', "setting tracking: Input should be 'none', 'anonymous'"),
         ("batch_size = 5000", "setting batch_size"),
+        ('retry_after = "soon"', "setting retry_after"),
+        ('retry_after = "1m, 5m"', "setting retry_after"),
         ("this is no TOML", "mailer.toml: "),
     ],
 )

@@ -137,3 +137,27 @@ def test_an_address_made_by_the_template_stays_as_it_is() -> None:
 def test_what_cannot_be_reckoned_is_an_error_of_the_letter(template: str) -> None:
     with pytest.raises(LetterError, match=r"brev/body\.txt"):
         Letter(source(body_txt=template)).render(values(), pixel=None)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set recipient.name = 'x' %}",
+        "{{ recipient.__setattr__('name', 'x') }}",
+        "{% set ns = namespace(r=recipient) %}{% set ns.r.name = 'x' %}",
+        "{{ recipient.attributes.update(nr='x') }}",
+        "{{ recipient.attributes.__setitem__('nr', 'x') }}",
+        "{{ links.inline.update(logo='x') }}",
+    ],
+)
+def test_a_template_changes_nothing_it_is_given(template: str) -> None:
+    given = values(name="Åse", attributes=Attributes(nr="7"))
+    with pytest.raises((LetterError, RecipientValueError)):
+        Letter(source(body_txt=template)).render(given, pixel=None)
+    assert (given.recipient.name, given.recipient.attributes) == ("Åse", {"nr": "7"})
+    assert LINKS.inline == {}
+
+
+def test_an_image_nobody_declared_is_an_error_of_the_letter() -> None:
+    with pytest.raises(LetterError, match=r"body\.html.*logo"):
+        Letter(source(body_html='<img src="{{ links.inline.logo }}">')).render(values(), pixel=None)

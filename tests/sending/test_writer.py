@@ -1,63 +1,87 @@
 """Compiled letters decode to what plain Jinja2 and the standard library would have made."""
 
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.message import Message
+from email.utils import getaddresses
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailer.campaigns.models import CampaignState, Link
 from mailer.events.catalogue import import_events
-from mailer.foundation.settings import TrackingMode
+from mailer.foundation.clock import Clock
+from mailer.foundation.database import open_database
+from mailer.foundation.settings import TrackingMode, load_settings
+from mailer.rendering import compiled as compiling
+from mailer.rendering import headers
+from mailer.rendering.enclosures import Enclosure
+from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.letter import Letter
 from mailer.rendering.source import LetterSource
 from mailer.rendering.values import Attributes, RecipientValues
 from mailer.runtime import Runtime, template_folders
+from mailer.schema import upgrade_schema
 from mailer.sending.addressees import Addressee
-from mailer.sending.frozen import CampaignLetter
-from mailer.sending.letters import render_letter, write_message
+from mailer.sending.frozen import CampaignLetter, open_letter
+from mailer.sending.letters import letter_values, render_letter, tracked_position, write_message
 from mailer.sending.preparing import prepare_letter
+from mailer.sending.variants import variant_of
+from mailer.sending.viewing import pass_on_letter
 from mailer.sending.writer import LetterWriter
-from recipients.models import Region, Role, Sector
-from tests.conftest import NOW
+from mailer.tracking.tokens import Grant, Purpose, Tokens
+from recipients.models import TrackingChoice
+from tests.conftest import NOW, SECRET_KEY, SUPPRESSION_KEY
 from tests.making import make_campaign
-from tests.rendering.test_message import HOSTILE as HOSTILE_TEXT
-
-PLAIN = RecipientValues(
-    name="Åse Sørensen",
-    role="tillidsrepræsentant",
-    sector="kommune",
-    organisation="Aarhus Kommune",
-    workplace="Skødstrup Skole",
-    confederation="FTF",
-    region="Midtjylland",
-    language="da",
-    attributes=Attributes(nr="7"),
+from tests.sending.template_grammar import (
+    ANY_USE,
+    COMPILABLE,
+    HOSTILE,
+    MACROS,
+    PARTS,
+    PLAIN,
+    hostile_text,
+    recipients,
 )
-HOSTILE = [text for text in HOSTILE_TEXT if "\ud800" not in text]
-"""No database stores a lone surrogate, so no recipient has one."""
+
 LETTERS = ("startpakke", "paamindelse", "paamindelse-dagen-foer")
+PLANNED = [
+    *("From", "Date", "List-Id", "List-Unsubscribe-Post", "Feedback-ID", "MIME-Version", "Content-Type"),
+    *("To", "Reply-To", "Subject", "Message-ID", "List-Unsubscribe"),
+]
+property_of_letters = settings(max_examples=40)
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """What is written does not depend on the kind of database."""
-    return sqlite_url
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """One for all tests: none of them changes anything, and what is written depends on no database."""
+    settings_of_tests = load_settings(
+        state_dir=tmp_path_factory.mktemp("state"),
+        secret_key=SECRET_KEY,
+        suppression_key=SUPPRESSION_KEY,
+        sender="Center for Offentlig Innovation <brev@coi.example>",
+    )
+    database = open_database(settings_of_tests.database)
+    upgrade_schema(database)
+    yield Runtime(settings_of_tests, database, Clock(), Tokens(settings_of_tests.signing_keys))
+    database.dispose()
 
 
-@pytest.fixture
-def letters(runtime: Runtime) -> Iterator[dict[str, CampaignLetter]]:
+@pytest.fixture(scope="module")
+def letters(runtime: Runtime) -> dict[str, CampaignLetter]:
     """The shipped letters, as a campaign freezes them."""
     events = Path(template_folders(runtime.settings)[-1]) / "letters/startpakke/events.toml"
     with runtime.database.write() as db:
         import_events(db, events, NOW)
     with runtime.database.read() as db:
-        yield {
+        return {
             name: prepare_letter(
                 runtime.letter_tools,
                 db,
@@ -69,145 +93,467 @@ def letters(runtime: Runtime) -> Iterator[dict[str, CampaignLetter]]:
         }
 
 
-class Text(HTMLParser):
-    """What a reader of the HTML meets: words and addresses."""
+def somebody(values: RecipientValues = PLAIN, *, position: int = 5, **more: object) -> Addressee:
+    told = {"tracking": None, "source": None, **more}
+    return Addressee(position, "a@b.example", "b.example", values, **told)  # type: ignore[arg-type]
 
-    def __init__(self) -> None:
+
+def own_letter(
+    like: CampaignLetter,
+    text: str,
+    *,
+    subject: str = "Emne",
+    enclosures: tuple[Enclosure, ...] = (),
+    **files: str,
+) -> CampaignLetter:
+    """A letter with the same template as text and as HTML."""
+    html = f"<!doctype html><html><head><title>t</title></head><body><div>{text}</div></body></html>"
+    source = LetterSource(
+        "egen",
+        {
+            "subject.txt": MACROS + subject,
+            "body.txt": MACROS + text,
+            "body.html": MACROS + html,
+            **PARTS,
+            **files,
+        },
+        {},
+        enclosures,
+    )
+    return replace(like, letter=Letter(source))
+
+
+class Reading(HTMLParser):
+    """What a reader of the HTML meets: tags with their attributes, and words between them."""
+
+    def __init__(self, html: str) -> None:
         super().__init__()
-        self.seen: list[str] = []
+        self.met: list[str] = []
+        self._data = ""
+        self.feed(html)
+        self.close()
+        self._end_data()
 
     def handle_data(self, data: str) -> None:
-        self.seen.append(data)
+        self._data += data
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen += [tag, *[value or "" for _, value in attrs]]
+        self._end_data()
+        if tag != "img":  # the pixel is no part of the template
+            self.met += [f"<{tag}>", *[f"{name}={value}" for name, value in attrs]]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._end_data()
+        self.met.append(f"</{tag}>")
+
+    def _end_data(self) -> None:
+        if self._data.strip():
+            self.met.append(self._data)
+        self._data = ""
 
 
-def reads(message: Message) -> tuple[list[tuple[str, str]], str, list[str]]:
-    """Headers, text, and words and addresses of the HTML."""
-    plain, html = message.get_payload()  # type: ignore[misc]
-    parser = Text()
-    parser.feed(html.get_payload(decode=True).decode())
-    parser.close()
-    words = "".join(parser.seen)
-    return message.items(), plain.get_payload(decode=True).decode(), words.split()  # type: ignore[return-value]
+def as_lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def both_ways(
-    runtime: Runtime, letter: CampaignLetter, to: Addressee
-) -> tuple[LetterWriter, bytes, bytes]:
+def as_met(html: str) -> list[str]:
+    """The HTML as read, whatever became of characters that HTML does not have (NUL)."""
+    return Reading(re.sub("[\0\ufffd]", "", as_lines(html))).met
+
+
+def unfolded(message: Message, name: str) -> str:
+    return re.sub(r"\r?\n(?=[ \t])", "", message[name])
+
+
+def decoded(value: str) -> str:
+    return str(make_header(decode_header(value)))
+
+
+def in_one_line(text: str) -> list[str]:
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text).split()
+
+
+def assert_reads_as_rendered(
+    runtime: Runtime, letter: CampaignLetter, to: Addressee, data: bytes
+) -> None:
+    """The bytes decode to what plain Jinja2 writes, under exactly the planned headers."""
+    tracked_as = tracked_position(letter.tracking, to)
+    values = letter_values(runtime.letter_tools, letter, to, tracked_as)
+    subject, text, html = letter.letter.render_parts(values)
+    message = message_from_bytes(data)
+    plain, formatted = message.get_payload()  # type: ignore[misc]
+
+    expected = list(PLANNED)
+    if letter.auto_submitted:
+        expected.insert(5, "Auto-Submitted")
+    assert message.keys() == expected
+    assert in_one_line(decoded(unfolded(message, "Subject"))) == in_one_line(subject)
+    ((name, address),) = getaddresses([unfolded(message, "To")])
+    assert (in_one_line(decoded(name)), address) == (in_one_line(to.values.name or ""), to.email)
+    written = as_lines(plain.get_payload(decode=True).decode())
+    assert written.removesuffix("\n") == as_lines(text).removesuffix("\n")
+    assert as_met(formatted.get_payload(decode=True).decode()) == as_met(html)
+
+
+def assert_clean_on_the_wire(data: bytes) -> None:
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert max(map(len, head.split(b"\r\n"))) <= 998
+    assert re.fullmatch(rb"[\t\r\n\x20-\x7e]*", data)
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", data)
+    assert max(map(len, body.split(b"\r\n"))) <= 76
+    assert not any(line.startswith(b".") for line in data.split(b"\r\n"))
+    assert data.endswith(b"\r\n")
+
+
+def write_and_compare(
+    runtime: Runtime, letter: CampaignLetter, audience: Sequence[Addressee]
+) -> LetterWriter:
+    """Write to all with one writer: each letter reads as rendered, or fails as rendering fails."""
     writer = LetterWriter(runtime.letter_tools, letter)
-    compiled = writer.write(to)
-    plain = write_message(
-        runtime.letter_tools, letter, to, render_letter(runtime.letter_tools, letter, to)
-    )
-    assert compiled.envelope == plain.envelope
-    assert compiled.message_id == plain.message_id
-    return writer, compiled.data, plain.data
+    for to in audience:
+        try:
+            rendered = render_letter(runtime.letter_tools, letter, to)
+        except (RecipientValueError, LetterError) as error:
+            with pytest.raises(type(error)):
+                writer.write(to)
+            continue
+        message = writer.write(to)
+        plain = write_message(runtime.letter_tools, letter, to, rendered)
+        assert (message.position, message.envelope, message.message_id) == (
+            plain.position,
+            plain.envelope,
+            plain.message_id,
+        )
+        assert message_from_bytes(message.data).items() == message_from_bytes(plain.data).items()
+        assert_reads_as_rendered(runtime, letter, to, message.data)
+        assert_clean_on_the_wire(message.data)
+    return writer
 
 
-values = st.builds(
-    replace,
-    st.just(PLAIN),
-    name=st.one_of(st.none(), st.sampled_from(HOSTILE), st.text(max_size=60)),
-    role=st.sampled_from([role.value for role in Role]),
-    sector=st.sampled_from([sector.value for sector in Sector]),
-    region=st.sampled_from([None, *[region.value for region in Region]]),
-    organisation=st.one_of(st.none(), st.sampled_from(HOSTILE)),
-    workplace=st.one_of(st.none(), st.sampled_from(HOSTILE)),
-    language=st.sampled_from(["da", "en"]),
+audiences = st.lists(recipients, min_size=1, max_size=3).map(
+    lambda people: [somebody(values, position=number) for number, values in enumerate(people, start=5)]
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(recipient=values, name=st.sampled_from(LETTERS), mode=st.sampled_from(TrackingMode))
-def test_the_shipped_letters_read_the_same_compiled(
+@property_of_letters
+@given(template=ANY_USE.templates(), subject=ANY_USE.templates(), audience=audiences)
+def test_any_letter_reads_as_rendered(
     runtime: Runtime,
     letters: dict[str, CampaignLetter],
-    recipient: RecipientValues,
+    template: str,
+    subject: str,
+    audience: list[Addressee],
+) -> None:
+    write_and_compare(runtime, own_letter(letters["startpakke"], template, subject=subject), audience)
+
+
+@property_of_letters
+@given(template=COMPILABLE.templates(), audience=audiences)
+def test_a_letter_that_only_prints_what_is_free_is_compiled_and_reads_as_rendered(
+    runtime: Runtime, letters: dict[str, CampaignLetter], template: str, audience: list[Addressee]
+) -> None:
+    writer = write_and_compare(runtime, own_letter(letters["startpakke"], template), audience)
+    assert writer.per_recipient_because is None
+
+
+@property_of_letters
+@given(name=st.sampled_from(LETTERS), mode=st.sampled_from(TrackingMode), audience=audiences)
+def test_the_shipped_letters_are_compiled_and_read_as_rendered(
+    runtime: Runtime,
+    letters: dict[str, CampaignLetter],
     name: str,
     mode: TrackingMode,
+    audience: list[Addressee],
 ) -> None:
     letter = replace(letters[name], tracking=mode)
     if letter.event_slug and not letter.events[0].time:
         letter = replace(letter, events=(replace(letter.events[0], time=NOW.time()),))
-    writer, compiled, plain = both_ways(
-        runtime, letter, Addressee(5, "a@b.example", recipient, None, "KL")
-    )
-
+    writer = LetterWriter(runtime.letter_tools, letter)
+    for to in audience:
+        data = writer.write(to).data
+        rendered = render_letter(runtime.letter_tools, letter, to)
+        plain = message_from_bytes(write_message(runtime.letter_tools, letter, to, rendered).data)
+        ours = message_from_bytes(data)
+        assert ours.items() == plain.items()
+        for mine, theirs in zip(ours.get_payload(), plain.get_payload(), strict=True):
+            mine, theirs = (as_lines(part.get_payload(decode=True).decode()) for part in (mine, theirs))
+            assert as_met(mine) == as_met(theirs)
+        assert_clean_on_the_wire(data)
     assert writer.per_recipient_because is None
-    ours, theirs = reads(message_from_bytes(compiled)), reads(message_from_bytes(plain))
-    assert ours[0] == theirs[0]
-    assert ours[1].rstrip() == theirs[1].rstrip()
-    if not any("\0" in str(value) for value in (recipient.name, recipient.organisation)):
-        assert ours[2] == theirs[2]
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(recipient=values)
-def test_the_wire_is_clean_whatever_the_values(
-    runtime: Runtime, letters: dict[str, CampaignLetter], recipient: RecipientValues
-) -> None:
-    to = Addressee(5, "a@b.example", recipient, None, None)
-    _, compiled, _ = both_ways(runtime, letters["startpakke"], to)
-    lines = compiled.split(b"\r\n")
-    body = lines[lines.index(b"") :]
-    assert max(len(line) for line in body) <= 78
-    assert not any(line.startswith(b".") for line in lines)
-    assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", compiled)
-
-
-def own_letter(letters: dict[str, CampaignLetter], text: str) -> CampaignLetter:
-    source = LetterSource(
-        "egen", {"subject.txt": "Emne", "body.txt": text, "body.html": f"<body>{text}</body>"}, {}
-    )
-    return replace(letters["startpakke"], letter=Letter(source))
-
-
-@pytest.mark.parametrize(
-    ("template", "because"),
-    [
-        ("{{ recipient.name|upper }}", "it does more with recipient.name than print it"),
-        ("{{ recipient }}", "it uses the recipient as a whole"),
-    ],
-)
-def test_what_cannot_be_compiled_is_rendered_per_recipient_and_says_why(
-    runtime: Runtime, letters: dict[str, CampaignLetter], template: str, because: str
-) -> None:
-    to = Addressee(5, "a@b.example", PLAIN, None, None)
-    writer, compiled, plain = both_ways(runtime, own_letter(letters, template), to)
-    assert writer.per_recipient_because == because
-    assert compiled == plain
 
 
 @pytest.mark.parametrize(
     "template",
     [
-        "{% filter upper %}{% block b %}{% endblock %}{% endfilter %}{{ recipient.name }}",
-        "{% if recipient.name %}A {{ recipient.name }}{% else %}B{% endif %} {{ recipient.workplace }}",
-        "{{ recipient.attributes.nr }}{{ recipient.name }}{{ recipient.name }}\n.{{ recipient.name }}",
-        "{{ recipient.name or recipient.organisation }}{% for e in events %}{{ e.place }}{% endfor %}",
-        "{% macro m(x) %}<i>{{ x }}</i>{% endmacro %}{{ m(recipient.role) }}{{ recipient.name }}",
-        "{{ recipient.sector|upper }} {{ links.pack }} {{ recipient.name }}",
+        "{{ recipient.name }}",
+        "{{ recipient.name }}\n.{{ recipient.name }}{{ recipient.name }}",
+        ".{{ recipient.name }}.\n{{ recipient.name }} \n",
+        "=\n{{ recipient.name }}=",
+        '<a title="{{ recipient.name }}" href="/?n={{ recipient.name }}">{{ recipient.name }}</a>',
     ],
 )
 @pytest.mark.parametrize("name", [*HOSTILE, None, ""])
-def test_any_template_reads_the_same_compiled(
+def test_a_hostile_value_reads_as_rendered_wherever_it_is_printed(
     runtime: Runtime, letters: dict[str, CampaignLetter], template: str, name: str | None
 ) -> None:
-    to = Addressee(5, "a@b.example", replace(PLAIN, name=name), None, None)
-    writer, compiled, plain = both_ways(runtime, own_letter(letters, template), to)
+    letter = own_letter(letters["startpakke"], template, subject="Til {{ recipient.name }}!")
+    writer = write_and_compare(runtime, letter, [somebody(replace(PLAIN, name=name))])
     assert writer.per_recipient_because is None
-    ours, theirs = reads(message_from_bytes(compiled)), reads(message_from_bytes(plain))
-    assert ours[:2] == theirs[:2]
-    if "\0" not in (name or ""):
-        assert ours[2] == theirs[2]
+
+
+@pytest.mark.parametrize(
+    ("template", "because"),
+    [
+        ("{{ recipient.name|upper }}", "the letter filters `recipient.name`"),
+        (
+            "{% filter upper %}{{ recipient.workplace }}{% endfilter %}",
+            "the letter prints `recipient.workplace` in a filter block",
+        ),
+        (
+            "{% macro m() %}{{ recipient.name }}{% endmacro %}{{ m() }}",
+            "the letter prints `recipient.name` in a macro",
+        ),
+        (
+            "{% filter upper %}{% include 'part.html' %}{% endfilter %}",
+            "the letter includes a part inside a filter block",
+        ),
+        ("{% for c in recipient.name %}{{ c }}{% endfor %}", "the letter loops over `recipient.name`"),
+        (
+            "{{ recipient.attributes.nr ~ '' }}",
+            "the letter joins `recipient.attributes.nr` with something",
+        ),
+        ("{{ recipient }}", "the letter uses the recipient as a whole"),
+    ],
+)
+def test_what_cannot_be_compiled_is_rendered_per_recipient_and_says_why(
+    runtime: Runtime, letters: dict[str, CampaignLetter], template: str, because: str
+) -> None:
+    letter = own_letter(letters["startpakke"], template)
+    writer = write_and_compare(runtime, letter, [somebody()])
+    assert writer.per_recipient_because == because
+    assert LetterWriter(runtime.letter_tools, letter).why_per_recipient(somebody()) == because
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p style='color: {{ recipient.name }}'>x</p>",
+        "<p title={{ recipient.name }}>x</p>",
+        "<{{ recipient.name }}>x",
+        "<p {{ recipient.name }}>x</p>",
+        "<p>&{{ recipient.name }};</p>",
+        "<p>&#3{{ recipient.name }};</p>",
+    ],
+)
+@pytest.mark.parametrize("name", ["amp", "red; background: url(x)", "p onclick=x"])
+def test_a_value_where_html_would_read_more_into_it_is_never_filled_in(
+    runtime: Runtime, letters: dict[str, CampaignLetter], html: str, name: str
+) -> None:
+    letter = own_letter(letters["startpakke"], html)
+    to = somebody(replace(PLAIN, name=name))
+    rendered = render_letter(runtime.letter_tools, letter, to)
+    message = message_from_bytes(LetterWriter(runtime.letter_tools, letter).write(to).data)
+    written = message.get_payload(1).get_payload(decode=True).decode()  # type: ignore[union-attr]
+    assert Reading(written).met == Reading(rendered.html).met
+
+
+@pytest.mark.parametrize(
+    "link", ["links.pack|upper", "links.unsubscribe|replace('1', '2')", "links.pass_on|truncate(30)"]
+)
+def test_a_letter_that_changes_a_link_is_rendered_per_recipient(
+    runtime: Runtime, letters: dict[str, CampaignLetter], link: str
+) -> None:
+    letter = own_letter(letters["startpakke"], f"{{{{ {link} }}}}")
+    writer = write_and_compare(runtime, letter, [somebody()])
+    assert writer.per_recipient_because == "the letter does not read the same when compiled"
+
+
+def test_a_link_in_the_subject_is_rendered_per_recipient(
+    runtime: Runtime, letters: dict[str, CampaignLetter]
+) -> None:
+    letter = own_letter(letters["startpakke"], "x", subject="{{ links.browser }}")
+    writer = write_and_compare(runtime, letter, [somebody()])
+    assert writer.per_recipient_because == "the letter has a link in its subject"
+
+
+def test_an_attribute_is_missed_only_where_it_is_asked_for(
+    runtime: Runtime, letters: dict[str, CampaignLetter]
+) -> None:
+    text = "{% if recipient.role == 'leder' %}{{ recipient.attributes.nr }}{% endif %}."
+    letter = own_letter(letters["startpakke"], text)
+    people = [
+        replace(PLAIN, role=role, attributes=Attributes(attributes))
+        for role in ("leder", "andet")
+        for attributes in ({"nr": 1}, {}, {"nr": True}, {"nr": None}, {})
+    ]
+    writer = write_and_compare(runtime, letter, [somebody(values) for values in people])
+    assert writer.per_recipient_because is None
+    assert writer.needs.attributes
+    with pytest.raises(RecipientValueError, match="nr"):
+        writer.write(somebody(people[1]))
+
+
+def test_a_letter_that_prints_the_language_is_still_written_in_it(
+    runtime: Runtime, letters: dict[str, CampaignLetter]
+) -> None:
+    letter = own_letter(
+        letters["startpakke"],
+        "Hej {{ recipient.language }}",
+        **{"en/body.txt": "Hi {{ recipient.language }}"},
+    )
+    writer = LetterWriter(runtime.letter_tools, letter)
+    texts = [
+        message_from_bytes(writer.write(somebody(replace(PLAIN, language=language))).data)
+        .get_payload(0)
+        .get_payload(decode=True)  # type: ignore[union-attr]
+        for language in ("da", "en", "da")
+    ]
+    assert texts == [b"Hej da", b"Hi en", b"Hej da"]
+
+
+@pytest.mark.parametrize("choice", [None, *TrackingChoice])
+@pytest.mark.parametrize("mode", TrackingMode)
+def test_every_token_names_whom_it_may_and_no_more(
+    runtime: Runtime,
+    letters: dict[str, CampaignLetter],
+    mode: TrackingMode,
+    choice: TrackingChoice | None,
+) -> None:
+    letter = replace(letters["startpakke"], tracking=mode)
+    to = somebody(position=800_000, tracking=choice)
+    writer = LetterWriter(runtime.letter_tools, letter)
+    message = writer.write(to)
+    assert writer.per_recipient_because is None
+    parsed = message_from_bytes(message.data)
+    text = "".join(part.get_payload(decode=True).decode() for part in parsed.get_payload())  # type: ignore[union-attr]
+    tokens, campaign = runtime.tokens, letter.campaign_id
+
+    delivery, nobody = Grant(campaign, 800_000), Grant(campaign, 0)
+    tracked = tracked_position(mode, to)
+    for door, purpose in (("o", Purpose.OPEN), ("c", Purpose.CLICK)):
+        found = set(re.findall(rf"/{door}/([0-9a-z-]+)", text))
+        assert bool(found) == (mode is not TrackingMode.NONE)
+        assert all(tokens.verify(purpose, token) == (delivery if tracked else nobody) for token in found)
+    for door, purpose in (("v", Purpose.VIEW), ("u", Purpose.UNSUBSCRIBE), ("r", Purpose.REMIND)):
+        (token,) = set(re.findall(rf"/{door}/([0-9a-z-]+)", text))
+        assert tokens.verify(purpose, token) == delivery
+    (token,) = set(re.findall(r"/p/([0-9a-z-]+)", text))
+    assert tokens.verify(Purpose.PASS_ON, token) == Grant(campaign, variant_of(PLAIN))
+    (token,) = set(re.findall(r"/u/([0-9a-z-]+)", text))
+    assert parsed["List-Unsubscribe"] == (
+        f"<{runtime.settings.public_url}/u/{token}>,"
+        f" <mailto:bounce+{token}@coi.example?subject=unsubscribe>"
+    )
+    (returned,) = re.findall(r"\+(.*)@", message.envelope.sender)
+    assert tokens.verify_from_address(Purpose.BOUNCE, returned.upper()) == delivery
+    token, _, _ = message.message_id.partition("@")
+    assert tokens.verify_from_address(Purpose.MESSAGE_ID, token) == delivery
+    assert parsed["Message-ID"] == f"<{message.message_id}>"
+
+
+def test_answers_go_to_the_party_whose_list_it_was(
+    runtime: Runtime, letters: dict[str, CampaignLetter]
+) -> None:
+    plain = LetterWriter(runtime.letter_tools, letters["startpakke"])
+    assert not plain.needs.source
+    parties = {"KL": "svar@kl.example", "default": "svar@coi.example"}
+    tools = replace(
+        runtime.letter_tools, settings=runtime.settings.model_copy(update={"reply_to": parties})
+    )
+    writer = LetterWriter(tools, letters["startpakke"])
+    assert writer.needs.source
+    answers = [
+        message_from_bytes(writer.write(somebody(source=source)).data)["Reply-To"]
+        for source in ("KL", "FTF", None)
+    ]
+    assert answers == ["svar@kl.example", "svar@coi.example", "svar@coi.example"]
+
+
+def test_files_go_along_compiled_and_rendered_alike(
+    runtime: Runtime, letters: dict[str, CampaignLetter]
+) -> None:
+    logo = Enclosure("logo.png", "image/png", "iVBORw0KGgo=", "logo")
+    file = Enclosure("Bilag på dansk.pdf", "application/pdf", "JVBERi0xLjc=")
+    image = '<img src="{{ links.inline.logo }}">'
+    for text in ("{{ recipient.name }}", "{{ recipient.name|upper }}"):
+        letter = own_letter(letters["startpakke"], text + image, enclosures=(logo, file))
+        to = somebody()
+        plain = write_message(
+            runtime.letter_tools, letter, to, render_letter(runtime.letter_tools, letter, to)
+        )
+        message = message_from_bytes(LetterWriter(runtime.letter_tools, letter).write(to).data)
+        oracle = message_from_bytes(plain.data)
+        parts = [part.get_payload(decode=True) for part in message.walk()]
+        assert [part.get_content_type() for part in message.walk()] == [
+            *("multipart/mixed", "multipart/alternative", "text/plain"),
+            *("multipart/related", "text/html", "image/png", "application/pdf"),
+        ]
+        assert b"cid:logo@coi.example" in parts[4]  # type: ignore[operator]
+        assert parts[5:] == [b"\x89PNG\r\n\x1a\n", b"%PDF-1.7"]
+        assert parts == [part.get_payload(decode=True) for part in oracle.walk()]
+
+
+def test_files_are_frozen_with_the_campaign_and_images_shown_in_a_browser(
+    runtime: Runtime, letters: dict[str, CampaignLetter]
+) -> None:
+    logo = Enclosure("logo.png", "image/png", "iVBORw0KGgo=", "logo")
+    letter = own_letter(letters["startpakke"], '<img src="{{ links.inline.logo }}">', enclosures=(logo,))
+    with runtime.database.write() as db:
+        campaign = make_campaign(db)
+        campaign.state = CampaignState.FINISHED
+        campaign.frozen_letter = json.loads(json.dumps(letter.frozen))
+        campaign.dated_at = NOW
+        db.add_all(Link(campaign_id=campaign.id, **asdict(link)) for link in letter.links.values())
+        db.flush()
+        assert open_letter(db, campaign).letter.source.enclosures == (logo,)
+        shown = pass_on_letter(runtime.letter_tools, db, campaign.id, 0)
+    assert shown is not None
+    assert 'src="data:image/png;base64,iVBORw0KGgo="' in shown.html
 
 
 def test_variants_are_few(runtime: Runtime, letters: dict[str, CampaignLetter]) -> None:
     writer = LetterWriter(runtime.letter_tools, letters["startpakke"])
     for number in range(200):
         recipient = replace(PLAIN, name=f"Navn {number}", workplace=f"Skole {number}")
-        writer.write(Addressee(number + 1, f"p{number}@b.example", recipient, None, None))
+        writer.write(somebody(recipient, position=number + 1))
     (compiled,) = writer._compiled.values()
     assert len(compiled.variants) == 1
+    assert not writer.needs.attributes
+
+
+def test_what_a_writer_keeps_is_bounded(
+    runtime: Runtime, letters: dict[str, CampaignLetter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "_KEPT", 5)
+    letter = own_letter(
+        letters["startpakke"], "{% if recipient.organisation == 'KL' %}Hej Eva{% else %}Hej{% endif %}"
+    )
+    writer = LetterWriter(runtime.letter_tools, letter)
+    for number in range(50):
+        writer.write(somebody(replace(PLAIN, organisation=f"By {number}")))
+    (compiled,) = writer._compiled.values()
+    assert len(compiled._seen) <= 5
+    assert len(compiled.variants) == 1
+    for cache in (compiling.encode_text, compiling.encode_html, headers._begin_mailbox):
+        assert cache.cache_parameters()["maxsize"] <= 8_192
+
+
+def test_a_letter_with_too_many_variants_is_rendered_per_recipient(
+    runtime: Runtime, letters: dict[str, CampaignLetter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "_MOST_VARIANTS", 3)
+    letter = own_letter(letters["startpakke"], "{{ recipient.organisation|upper }}")
+    people = [somebody(replace(PLAIN, organisation=f"Kommune {number}")) for number in range(4)]
+    writer = write_and_compare(runtime, letter, people)
+    assert writer.per_recipient_because == "the letter has more than 3 variants"
+
+
+@property_of_letters
+@given(name=hostile_text, subject=hostile_text)
+def test_the_same_value_reads_the_same_the_second_time(
+    runtime: Runtime, letters: dict[str, CampaignLetter], name: str, subject: str
+) -> None:
+    letter = own_letter(letters["startpakke"], "{{ recipient.name }}{{ recipient.workplace }}")
+    writer = LetterWriter(runtime.letter_tools, letter)
+    to = somebody(replace(PLAIN, name=name, workplace=subject))
+    assert writer.write(to).data == writer.write(to).data

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.smtp.envelope import ascii_domain
+from mailer.smtp.envelope import Envelope, ascii_domain
 from recipients.addresses import parse_address
 
 
@@ -29,3 +29,12 @@ def test_a_letter_goes_to_the_domain_the_address_was_read_as(domain: str) -> Non
     read = parse_address(f"a@{domain}")
 
     assert ascii_domain(read.email) == f"a@{read.domain}"
+
+
+@pytest.mark.parametrize(
+    "bad", ["a@b.example\r\nDATA", "a@b.example> SIZE=1 <c@d.example", "a\0@b.example"]
+)
+def test_no_envelope_can_say_more_than_two_addresses(bad: str) -> None:
+    for addresses in ((bad, "a@b.example"), ("a@b.example", bad)):
+        with pytest.raises(UnicodeError):
+            Envelope(*addresses)

@@ -2,7 +2,7 @@ import traceback
 
 import pytest
 
-from mailer.smtp.relays import BadRelay, StartTLS, parse_relay
+from mailer.smtp.relays import BadRelay, Sign, StartTLS, parse_relay
 
 
 def test_everything_a_relay_url_can_say() -> None:
@@ -43,3 +43,28 @@ def test_a_wrong_url_is_refused_without_repeating_its_password(url: str) -> None
 
 def test_a_password_never_shows() -> None:
     assert "hemmelig" not in repr(parse_relay("smtp://u:hemmelig@mail.example"))
+
+
+def test_what_more_a_relay_url_can_say() -> None:
+    relay = parse_relay(
+        "smtps://u:p@mail.example?auth=xoauth2&weight=3&letters=50&chunking=8&ca=/etc/ssl/ours.pem&domain_rate=2"
+    )
+    assert (relay.auth, relay.weight, relay.letters, relay.chunking) == (Sign.XOAUTH2, 3, 50, 8)
+    assert (relay.ca, relay.domain_rate) == ("/etc/ssl/ours.pem", 2)
+    usual = parse_relay("smtp://mail.example")
+    assert (usual.auth, usual.weight, usual.letters, usual.chunking, usual.ca) == (
+        None,
+        1,
+        1000,
+        0,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["weight=0", "letters=0", "letters=x", "chunking=9", "chunking=-1", "auth=ntlm", "connections=0"],
+)
+def test_an_option_without_sense_is_refused(options: str) -> None:
+    with pytest.raises(BadRelay, match=r"mail\.example"):
+        parse_relay(f"smtp://mail.example?{options}")

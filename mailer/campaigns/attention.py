@@ -1,0 +1,84 @@
+"""What about campaigns wants somebody's attention, in calm words."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.ledger import is_uncertain
+from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery
+from mailer.campaigns.planning import is_open
+
+_STILL = timedelta(minutes=10)
+_OVERDUE_LEASE = timedelta(seconds=30)
+"""The sweep, which comes every ten seconds, has had its chances by then."""
+_UNENDED = (CampaignState.SCHEDULED, CampaignState.SENDING, CampaignState.PAUSED)
+
+
+def unended_campaigns(db: Session) -> list[Campaign]:
+    """Campaigns that are launched and neither finished nor cancelled, oldest first."""
+    unended = select(Campaign).where(Campaign.state.in_(_UNENDED)).order_by(Campaign.id)
+    return list(db.scalars(unended))
+
+
+def find_alarms(db: Session, *, now: datetime, shown: datetime, uncertain_alarm: int) -> Iterator[str]:
+    """What is wrong with campaigns, a line each.
+
+    Args:
+        now: real time.
+        shown: the clock people see.
+        uncertain_alarm: so many uncertain letters of a campaign are too many.
+    """
+    for name, count in _uncertain(db).items():
+        if count >= uncertain_alarm:
+            yield (
+                f"{name}: {count:,} letters are uncertain; see  mailer campaign ledger {name}"
+                " --state uncertain"
+            )
+    for name, last in _still(db, now=now, shown=shown).items():
+        since = f"for {_minutes(now - last)} minutes" if last else "yet"
+        yield f"{name}: is sending, and nothing has moved {since}"
+    lost = db.scalar(
+        select(func.count())
+        .select_from(Batch)
+        .where(Batch.state == BatchState.CLAIMED, Batch.lease_until < now - _OVERDUE_LEASE)
+    )
+    if lost:
+        yield f"{lost} batches are claimed by workers that give no sign of life"
+
+
+def _uncertain(db: Session) -> Mapping[str, int]:
+    rows = db.execute(
+        select(Campaign.name, func.count())
+        .join(Delivery, Delivery.campaign_id == Campaign.id)
+        .where(is_uncertain())
+        .group_by(Campaign.name)
+        .order_by(Campaign.name)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _still(db: Session, *, now: datetime, shown: datetime) -> Mapping[str, datetime | None]:
+    """Campaigns whose letters might leave and have not for a while, and when the last did."""
+    last = func.coalesce(Campaign.progressed_at, Campaign.started_at)
+    oldest = func.min(Batch.due_at)
+    rows = db.execute(
+        select(Campaign.name, last)
+        .join(Batch, Batch.campaign_id == Campaign.id)
+        .where(
+            Campaign.state == CampaignState.SENDING,
+            is_open(shown),
+            Batch.state != BatchState.DONE,
+            Batch.due_at.is_not(None),
+            or_(last.is_(None), last < now - _STILL),
+        )
+        .group_by(Campaign.name, Campaign.waiting_for, last)
+        .having(or_(Campaign.waiting_for.is_not(None), oldest < now - _STILL))
+        .order_by(Campaign.name)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _minutes(length: timedelta) -> int:
+    return int(length.total_seconds() // 60)

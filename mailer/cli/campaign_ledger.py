@@ -1,0 +1,133 @@
+"""`mailer campaign ledger | reconcile`: every letter accounted for."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+import click
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.ledger import COUNTED, ledger_rows
+from mailer.campaigns.ledger import reconcile as prove
+from mailer.campaigns.lifecycle import find_campaign
+from mailer.cli.output import (
+    SCHEMA_VERSION,
+    count_of,
+    json_option,
+    print_json,
+    print_table,
+    runtime_of,
+    say,
+    whole_file,
+)
+from mailer.runtime import Runtime
+from mailer.sending.journals import look_at_journals
+from mailer.sending.letters import message_id_of
+from recipients.cells import defuse
+
+_COLUMNS = (
+    "recipient",
+    "state",
+    "reason",
+    "relay",
+    "code",
+    "enhanced_code",
+    "attempts",
+    "message_id",
+    "at",
+)
+
+
+@click.command()
+@click.argument("name")
+@json_option
+@click.pass_context
+def reconcile(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Prove that every recipient of the audience is in exactly one state."""
+    runtime = runtime_of(ctx)
+    unread = look_at_journals(runtime.settings.state_dir).unread
+    with runtime.database.read() as db:
+        proof = prove(db, find_campaign(db, name), unread_journals=unread)
+    if as_json:
+        print_json({"campaign": name, **asdict(proof)})
+    else:
+        print_table(
+            ["state", "letters"],
+            [
+                *[(state, count) for state, count in proof.deliveries.items() if count],
+                ("audience", proof.audience),
+            ],
+        )
+        for problem in proof.problems:
+            say(f"problem: {problem}")
+        if unread:
+            say(f"{count_of(unread, 'unread journal')} on this machine: the next sweep writes them down")
+        say(f"ok: {_yes_no(proof.ok)}, complete: {_yes_no(proof.complete)}")
+    ctx.exit(0 if proof.ok else 1)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--state", type=click.Choice(COUNTED), help="Only deliveries in this state.")
+@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@json_option
+@click.pass_context
+def ledger(ctx: click.Context, name: str, state: str | None, output: Path | None, as_json: bool) -> None:
+    """Write one row per delivery, as CSV."""
+    runtime = runtime_of(ctx)
+    with runtime.database.read() as db, _output(output) as file:
+        rows = _ledger_rows(runtime, db, find_campaign(db, name).id, state)
+        if as_json:
+            _write_json_rows(file, name, rows)
+            return
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for row in rows:
+            writer.writerow(
+                [defuse(value) if isinstance(value, str) else value for value in row.values()]
+            )
+
+
+def _ledger_rows(
+    runtime: Runtime, db: Session, campaign_id: int, state: str | None
+) -> Iterator[dict[str, object]]:
+    for row in ledger_rows(db, campaign_id, state=state):
+        yield {
+            "recipient": row.recipient,
+            "state": row.state,
+            "reason": row.reason,
+            "relay": row.relay,
+            "code": row.code,
+            "enhanced_code": row.enhanced_code,
+            "attempts": row.attempts,
+            "message_id": message_id_of(runtime.letter_tools, campaign_id, row.position),
+            "at": row.at.isoformat() if row.at else None,
+        }
+
+
+def _write_json_rows(file: IO[str], name: str, rows: Iterator[dict[str, object]]) -> None:
+    head = json.dumps({"schema_version": SCHEMA_VERSION, "campaign": name}, ensure_ascii=False)
+    file.write(head[:-1] + ', "deliveries": [')
+    for index, row in enumerate(rows):
+        file.write((",\n" if index else "\n") + json.dumps(row, ensure_ascii=False))
+    file.write("\n]}\n")
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[IO[str]]:
+    """Stdout, or a file for its owner's eyes that appears whole or not at all."""
+    if path is None:
+        yield sys.stdout
+        return
+    with whole_file(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+        yield file
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"

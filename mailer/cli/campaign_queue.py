@@ -1,0 +1,177 @@
+"""`mailer campaign queue`: the launch, at once or by a timetable."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import click
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.audience import is_suppressed, matches_patterns
+from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.lifecycle import find_campaign
+from mailer.campaigns.models import CampaignState
+from mailer.campaigns.progress import moment_text
+from mailer.campaigns.timetable import (
+    BadTimetable,
+    Hours,
+    Span,
+    Wishes,
+    parse_hours,
+    parse_span,
+    resolve_local,
+)
+from mailer.cli.output import (
+    confirm,
+    count_of,
+    json_option,
+    print_json,
+    runtime_of,
+    say,
+    yes_option,
+)
+from mailer.launch import Launched, launch_campaign, require_sending_settings
+from mailer.runtime import Runtime
+from mailer.tasks.ring import ring
+from recipients.models import Recipient
+from recipients.segments import find_segment, select_segment
+
+_Wish = TypeVar("_Wish")
+
+
+def _reading(
+    parse: Callable[[str], _Wish],
+) -> Callable[[click.Context, click.Parameter, str | None], _Wish | None]:
+    """An option's callback that tells what to write instead of what cannot be read."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, text: str | None) -> _Wish | None:
+        try:
+            return parse(text) if text is not None else None
+        except BadTimetable as error:
+            raise click.BadParameter(str(error)) from error
+
+    return read
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--at",
+    "moment",
+    metavar="TIME",
+    help="When to begin, such as 2014-03-07T09:00; a time that is past is now.",
+)
+@click.option(
+    "--spread",
+    "span",
+    metavar="SPAN",
+    callback=_reading(parse_span),
+    help="Over how long the letters leave, evenly: 90m, 6h or 3d. Minutes and hours count while"
+    " letters may leave; days are working days with --workdays.",
+)
+@click.option(
+    "--hours",
+    metavar="HOURS",
+    callback=_reading(parse_hours),
+    help="Letters leave only within these hours of the day, such as 8-16 or 8:30-16.",
+)
+@click.option(
+    "--workdays", is_flag=True, help="Letters leave on neither weekends nor Danish public holidays."
+)
+@yes_option
+@json_option
+@click.pass_context
+def queue(
+    ctx: click.Context,
+    name: str,
+    moment: str | None,
+    span: Span | None,
+    hours: Hours | None,
+    workdays: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Launch a draft: copy the letter, freeze the audience, begin to send.
+
+    With --spread, a part leaves about once a minute. With --hours or --workdays, letters that were
+    refused for now wait for them too.
+    """
+    runtime = runtime_of(ctx)
+    at = _moment(runtime, moment)
+    with runtime.database.read() as db:
+        row = find_campaign(db, name)
+        if row.state != CampaignState.DRAFT:
+            raise NotAllowedNow(
+                f"campaign {name!r} is {row.state}: it was queued already;"
+                f" see  mailer campaign status {name}"
+            )
+        whom = _whom(db, row.segment, runtime.settings.allowed_patterns)
+    require_sending_settings(runtime.launch_tools)
+    confirm(f"Send {row.letter} to {whom}?", yes=yes)
+    try:
+        with runtime.database.write() as db:
+            launched = launch_campaign(
+                runtime.launch_tools,
+                db,
+                find_campaign(db, name),
+                now=runtime.clock.now(),
+                at=at,
+                wishes=Wishes(span, hours, workdays),
+            )
+    except BadTimetable as error:
+        raise click.UsageError(f"--spread {error}") from error
+    rung = launched.state == CampaignState.SENDING and ring(runtime.settings, [launched.campaign_id])
+    if as_json:
+        print_json(
+            {
+                "campaign": name,
+                "state": launched.state,
+                "audience": launched.audience,
+                "parts": launched.parts,
+                "first_at": launched.first_at.astimezone(runtime.settings.zone),
+                "last_at": launched.last_at.astimezone(runtime.settings.zone),
+                "rung": rung,
+                "notes": launched.notes,
+            }
+        )
+    for note in launched.notes:
+        say(f"note: {note}")
+    if launched.state == CampaignState.SENDING and not rung:
+        say("rung: false - no Redis answered; the sweep finds the campaign within ten seconds")
+    say(f"{_plan(launched, runtime)}; follow with  mailer campaign status {name} --watch")
+
+
+def _plan(launched: Launched, runtime: Runtime) -> str:
+    """``800,000 letters in 1,440 parts from Mon 9 March 08:00 to Wed 11 March 15:59``."""
+    letters, zone = count_of(launched.audience, "letter"), runtime.settings.zone
+    first = moment_text(launched.first_at, zone)
+    if launched.first_at != launched.last_at:
+        last = moment_text(launched.last_at, zone)
+        return f"{letters} in {count_of(launched.parts, 'part')} from {first} to {last}"
+    return f"{letters} queued for {first}" if _is_later(launched, runtime) else f"{letters} queued"
+
+
+def _is_later(launched: Launched, runtime: Runtime) -> bool:
+    return launched.first_at > runtime.clock.now()
+
+
+def _whom(db: Session, segment: str | None, allowed: Sequence[str] | None) -> str:
+    """``everybody, 2,000 recipients``: who gets the letter if nothing changes before it is queued."""
+    chosen = select_segment(find_segment(db, segment).rule if segment else None)
+    reached = select(func.count()).select_from(Recipient).where(Recipient.id.in_(chosen))
+    count = db.scalar(reached.where(~is_suppressed(), matches_patterns(allowed))) or 0
+    trial = " (trial mode)" if allowed is not None else ""
+    return f"{f'segment {segment}' if segment else 'everybody'}, {count_of(count, 'recipient')}{trial}"
+
+
+def _moment(runtime: Runtime, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"--at {text}: write a time such as 2014-03-07T09:00") from error
+    if moment.tzinfo is None:
+        return resolve_local(moment.date(), moment.time(), runtime.settings.zone)
+    return moment

@@ -1,0 +1,252 @@
+"""`mailer status`: one screen that says whether all is well."""
+
+import asyncio
+import http.client
+import ssl
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+import click
+import redis
+
+from mailer.campaigns.attention import find_alarms, unended_campaigns
+from mailer.campaigns.heartbeats import SWEEP, last_heartbeat
+from mailer.campaigns.progress import Progress, look_at
+from mailer.cli.output import json_option, print_json, print_table, runtime_of, say, settings_of
+from mailer.embedded.processes import PidFile
+from mailer.events.models import ReminderState
+from mailer.events.reminders import plan_reminders, reminder_letters
+from mailer.foundation.clock import real_now
+from mailer.foundation.database import DatabaseUnavailable
+from mailer.foundation.settings import Settings
+from mailer.runtime import Runtime, relays_of, template_folders
+from mailer.schema import SchemaBehind
+from mailer.sending.journals import look_at_journals
+from mailer.sending.letters import list_id
+from mailer.smtp.errors import RelayUnavailable
+from mailer.smtp.patience import Patience
+from mailer.smtp.pool import check_relay
+from mailer.smtp.relays import Relay
+
+_ANSWER_SECONDS = 3.0
+_SWEEP_LATE = timedelta(seconds=60)
+_MISSED_FOR = timedelta(days=7)
+"""So long a missed reminder is told: by then somebody knows, and nothing can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that must work."""
+
+    name: str
+    ok: bool | None
+    """None: this machine cannot tell."""
+    detail: str
+
+
+@dataclass(slots=True)
+class Overview:
+    """Everything on the screen."""
+
+    processes: list[Part] = field(default_factory=list)
+    relays: list[Part] = field(default_factory=list)
+    campaigns: list[Progress] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong; what cannot be told is not held to be wrong."""
+        parts = [*self.processes, *self.relays]
+        return not self.alarms and all(part.ok is not False for part in parts)
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show processes, relays, campaigns and alarms on one screen. Exit 1 if anything is wrong."""
+    settings = settings_of(ctx)
+    overview = _look(ctx, settings)
+    if as_json:
+        print_json({"ok": overview.ok, **asdict(overview)})
+    else:
+        _show(overview, settings)
+    ctx.exit(0 if overview.ok else 1)
+
+
+def _look(ctx: click.Context, settings: Settings) -> Overview:
+    overview = Overview()
+    with ThreadPoolExecutor() as threads:  # whoever is silent costs three seconds, not three each
+        relays = threads.submit(_relays, settings)
+        others = [threads.submit(probe, settings) for probe in (_web, _redis)]
+        try:
+            runtime = runtime_of(ctx)
+            _look_into_database(runtime, overview)
+        except (DatabaseUnavailable, SchemaBehind) as error:
+            overview.processes.append(Part("database", ok=False, detail=str(error)))
+        overview.processes += [other.result() for other in others]
+        overview.relays += relays.result()
+    overview.processes += _children(settings)
+    journals = look_at_journals(settings.state_dir)
+    if journals.unread:
+        overview.alarms.append(
+            f"{journals.unread} journals of processes that are gone have not been written down"
+        )
+    detail = f"{journals.living} sending processes on this machine"
+    overview.processes.append(Part("senders", ok=True if journals.living else None, detail=detail))
+    return overview
+
+
+def _look_into_database(runtime: Runtime, overview: Overview) -> None:
+    settings, now, shown = runtime.settings, real_now(), runtime.clock.now()
+    with runtime.database.read() as db:
+        overview.processes.append(Part("database", ok=True, detail="reachable, and fits this version"))
+        overview.processes.append(_sweep(last_heartbeat(db, SWEEP), now))
+        overview.campaigns += [
+            look_at(db, campaign, now=now, shown=shown, zone=settings.zone)
+            for campaign in unended_campaigns(db)
+        ]
+        overview.alarms += find_alarms(
+            db, now=now, shown=shown, uncertain_alarm=settings.uncertain_alarm
+        )
+        planned = plan_reminders(
+            db,
+            reminder_letters(template_folders(settings)),
+            now=shown,
+            zone=settings.zone,
+            grace=timedelta(hours=settings.reminder_grace_hours),
+        )
+    overview.alarms += [
+        f"reminder of {one.event_slug}, {one.lead} before, was missed: {one.reason}"
+        for one in planned
+        if one.state is ReminderState.MISSED and shown - one.due_at < _MISSED_FOR
+    ]
+
+
+def _sweep(last: datetime | None, now: datetime) -> Part:
+    """The sweep is a task: that it ran shows that scheduler, Redis and a worker work together."""
+    if last is None:
+        return Part(
+            "scheduler, worker", ok=False, detail="the sweep has never run: is  mailer up  running?"
+        )
+    ago = now - last
+    seconds = max(0, int(ago.total_seconds()))
+    said = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
+    if ago > _SWEEP_LATE:
+        said += "; it should every ten seconds: is  mailer up  running?"
+        return Part("scheduler, worker", ok=False, detail=f"the sweep has not run for {said}")
+    return Part("scheduler, worker", ok=True, detail=f"the last sweep was {said} ago")
+
+
+def _web(settings: Settings) -> Part:
+    """Whether the web application answers where links lead to."""
+    place = urlsplit(settings.public_url)
+    host = place.hostname or ""
+    connection: http.client.HTTPConnection
+    if place.scheme == "https":
+        context = ssl.create_default_context()
+        connection = http.client.HTTPSConnection(
+            host, place.port, timeout=_ANSWER_SECONDS, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(host, place.port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("GET", f"{place.path}/health")
+        code = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        return Part("web", ok=False, detail=f"{settings.public_url} does not answer: {reason}")
+    finally:
+        connection.close()
+    well = code == http.client.OK
+    return Part("web", well, f"{settings.public_url} answers" + ("" if well else f" with {code}"))
+
+
+def _redis(settings: Settings) -> Part:
+    options = {"socket_connect_timeout": _ANSWER_SECONDS, "socket_timeout": _ANSWER_SECONDS}
+    try:
+        client = redis.Redis.from_url(settings.redis, **options)
+        try:
+            client.ping()
+        finally:
+            client.close()
+    except (redis.RedisError, OSError, ValueError) as error:
+        return Part("redis", ok=False, detail=f"does not answer: {type(error).__name__}")
+    return Part("redis", ok=True, detail="answers")
+
+
+def _children(settings: Settings) -> list[Part]:
+    """What `mailer up` has begun on this machine; nothing if it does not run here."""
+    parts = []
+    for path in sorted((settings.state_dir / "run").glob("*.pid")):
+        remembered = PidFile(path).read()
+        if remembered is None:
+            continue
+        pid, alive = remembered
+        detail = f"process {pid}" + ("" if alive else " is gone")
+        parts.append(Part(f"{path.stem} of mailer up", alive, detail))
+    return parts
+
+
+def _relays(settings: Settings) -> list[Part]:
+    relays = relays_of(settings)
+    if not relays:
+        return [Part("none", ok=False, detail="no relay is set: nothing can be sent")]
+    greet_as = list_id(settings) if settings.sender else "localhost"
+    return asyncio.run(_ask_all(relays, greet_as))
+
+
+async def _ask_all(relays: Sequence[Relay], greet_as: str) -> list[Part]:
+    return await asyncio.gather(*[_ask(relay, greet_as) for relay in relays])
+
+
+async def _ask(relay: Relay, greet_as: str) -> Part:
+    patience = Patience(connect=_ANSWER_SECONDS, command=_ANSWER_SECONDS)
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await check_relay(relay, greet_as=greet_as, patience=patience)
+    except RelayUnavailable as error:
+        return Part(relay.name, ok=False, detail=str(error).removeprefix(f"relay {relay.name}: "))
+    except TimeoutError:
+        return Part(relay.name, ok=False, detail=f"no answer within {_ANSWER_SECONDS:.0f} s")
+    return Part(relay.name, ok=True, detail="lets us in")
+
+
+def _show(overview: Overview, settings: Settings) -> None:
+    parts = [*overview.processes, *[_named(relay) for relay in overview.relays]]
+    print_table(["", "", ""], [[_word(part), part.name, part.detail] for part in parts])
+    if overview.campaigns:
+        click.echo()
+        print_table(
+            ["campaign", "state", "letters", "sent", "to come", "letters/s", "waiting for"],
+            [_row(progress) for progress in overview.campaigns],
+            zone=settings.zone,
+        )
+    for alarm in overview.alarms:
+        say(f"alarm: {alarm}")
+    say("all is well" if overview.ok else "something is wrong")
+
+
+def _named(relay: Part) -> Part:
+    return Part(f"relay {relay.name}", relay.ok, relay.detail)
+
+
+def _word(part: Part) -> str:
+    return {True: "ok", False: "wrong", None: "?"}[part.ok]
+
+
+def _row(progress: Progress) -> list[object]:
+    counts = progress.deliveries
+    to_come = counts["pending"] + counts["claimed"] + counts["deferred"]
+    return [
+        progress.campaign,
+        progress.state,
+        progress.audience,
+        counts["sent"],
+        to_come,
+        progress.rate_per_second,
+        progress.waiting_for,
+    ]

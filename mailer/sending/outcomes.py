@@ -1,0 +1,67 @@
+"""What a relay's decision makes of a delivery."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from mailer.campaigns.ledger import Outcome
+from mailer.campaigns.models import DeliveryState
+from mailer.sending.addressees import Addressee
+from mailer.sending.backoff import next_attempt, tried_long_enough
+from mailer.smtp.replies import Reply, ReplyClass
+
+NO_REPLY = "no reply was read after the final dot"
+SUPPRESSED_SINCE = "suppressed after the audience was frozen"
+ERASED_SINCE = "the recipient was erased after the audience was frozen"
+
+
+def outcome_of(
+    reply: Reply, to: Addressee, *, relay: str, now: datetime, waits: Sequence[timedelta]
+) -> Outcome:
+    """The outcome of a delivery about which a relay has decided.
+
+    A letter refused for now is tried again with back-off, and bounces after 72 hours.
+
+    Args:
+        now: real time, from which the next attempt is reckoned.
+        waits: after the first refusal, the second, and so on.
+    """
+    match reply.kind:
+        case ReplyClass.ACCEPTED:
+            state, reason, due_at = DeliveryState.SENT, None, None
+        case ReplyClass.REFUSED:
+            state, reason, due_at = DeliveryState.BOUNCED, reply.text or None, None
+        case ReplyClass.REFUSED_FOR_NOW if tried_long_enough(to.first_deferred_at, now=now):
+            state, due_at = DeliveryState.BOUNCED, None
+            reason = f"given up after 72 hours: {reply.text}"
+        case ReplyClass.REFUSED_FOR_NOW:
+            state, reason = DeliveryState.DEFERRED, reply.text or None
+            due_at = now + next_attempt(to.attempts, waits)
+    return Outcome(
+        to.position,
+        state,
+        relay=relay,
+        code=reply.code,
+        enhanced_code=reply.enhanced_code,
+        reason=reason,
+        due_at=due_at,
+    )
+
+
+def sent(position: int, relay: str, reply: Reply) -> Outcome:
+    """The outcome of a letter a relay took."""
+    return Outcome(position, DeliveryState.SENT, relay, reply.code, reply.enhanced_code)
+
+
+def uncertain(position: int, relay: str, reason: str = NO_REPLY) -> Outcome:
+    """The outcome of a letter whose final dot left and about which no reply was read."""
+    return Outcome(position, DeliveryState.UNCERTAIN, relay=relay, reason=reason)
+
+
+def suppressed(position: int, reason: str = SUPPRESSED_SINCE) -> Outcome:
+    """The outcome of a letter whose recipient must not get it any more."""
+    return Outcome(position, DeliveryState.SUPPRESSED, reason=reason, attempted=False)
+
+
+def failed(position: int, reason: str) -> Outcome:
+    """The outcome of a letter that could not be offered to any relay."""
+    return Outcome(position, DeliveryState.FAILED, reason=reason[:300], attempted=False)

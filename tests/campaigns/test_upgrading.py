@@ -1,0 +1,36 @@
+"""A database with letters under way is brought to the second revision, and back."""
+
+from alembic import command
+from sqlalchemy import select, text
+
+from mailer.campaigns.ledger import reconcile
+from mailer.campaigns.models import Batch, Campaign, Delivery, DeliveryState
+from mailer.foundation.database import Database
+from mailer.schema import _config, upgrade_schema
+from tests.campaigns.making import finalise, sending
+from tests.conftest import NOW
+
+
+def test_letters_under_way_survive_the_way_to_the_second_revision_and_back(
+    database: Database,
+) -> None:
+    with database.write() as db:
+        campaign = sending(db, 20, size=10)
+        finalise(db, campaign, {1: DeliveryState.UNCERTAIN, 2: DeliveryState.DEFERRED})
+        db.execute(text("UPDATE batches SET due_at = NULL, planned_at = :now"), {"now": str(NOW)[:19]})
+
+    config = _config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    with database.read() as db:
+        dated = "SELECT state FROM deliveries WHERE due_at IS NOT NULL"
+        assert db.scalars(text(dated)).all() == ["deferred"]
+        assert db.scalars(text("SELECT due_at FROM batches WHERE due_at IS NULL")).all() == []
+    upgrade_schema(database)
+
+    with database.read() as db:
+        dated = select(Delivery.state).where(Delivery.due_at.is_not(None)).order_by(Delivery.position)
+        assert db.scalars(dated).all() == ["uncertain", "deferred"]
+        assert db.scalars(select(Batch.due_at)).all() == [NOW, NOW]
+        assert reconcile(db, db.scalars(select(Campaign)).one()).problems == []
