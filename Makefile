@@ -20,7 +20,7 @@ up: $(VENV)/.runtime ## Web, worker, scheduler and embedded services in the fore
 	@$(BIN)/mailer up $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.development ## The whole test suite, real PostgreSQL and Redis included
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(if $(T),$(T))
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=term:skip-covered $(if $(T),$(T))
 
 check: $(VENV)/.development ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -44,6 +44,7 @@ _PARENT_SHARE = 0.4
 """Of the kills, those that hit the Celery parent."""
 _TERM_SECONDS = 10.0
 _WARM_SECONDS = 60.0
+_LONG_ENOUGH_SECONDS = 20.0
 _DYING_SECONDS = 5.0
 
 
@@ -208,7 +209,7 @@ class Run:
             f"{self.variant}: not done in {self.limit_seconds:.0f} s, letter {self.arrived()}; batches"
             f" {[tuple(map(str, batch)) for batch in batches if batch[1] != 'done']};"
             f" journals {[path.name for path in self.stage.journals.glob('sending-*')]}\n"
-            f"{self.stage.tail('worker')}\n{self.stage.tail('scheduler', 500)}"
+            f"{self.stage.tail('worker')}"
         )
 
 
@@ -262,7 +263,10 @@ def _play(
     began = time.monotonic()
     relay = f"rate=1000000&connections={asked.connections}"
     with open_stage(kind, relay_options=relay, settings={"batch_size": asked.batch_size}) as stage:
-        stage.start_sink(f'[[fault]]\nat = "dot"\ndelay = {asked.delay}\n', lenient=False)
+        delay = asked.delay
+        if variant in WORKERS:  # tasks must last longer than the broker's patience
+            delay = max(delay, _LONG_ENOUGH_SECONDS * asked.connections / letters)
+        stage.start_sink(f'[[fault]]\nat = "dot"\ndelay = {delay}\n', lenient=False)
         imported = stage.import_people(people(letters, seed=seed))
         run = Run(
             stage,
@@ -272,7 +276,7 @@ def _play(
             asked.limit,
             WORKERS.get(variant, "worker"),
         )
-        run.play(count)
+        failed = _play_to_the_end(run, count)
         if "worker" in stage.programs:
             stage.end("worker")
         told = stage.read("campaign", "reconcile", CAMPAIGN, codes=(0, 1))
@@ -284,7 +288,7 @@ def _play(
             None if variant == "relay" else run.copies,
             most_uncertain=count * asked.connections if variant in {"kill", "relay"} else 0,
         )
-        problems = [*account.problems, *_other_problems(run, account, told, imported, count)]
+        problems = [*failed, *account.problems, *_other_problems(run, account, told, imported, count)]
         _tell(account, problems)
         measurement.add_round(
             variant=variant,
@@ -300,6 +304,15 @@ def _play(
             blows=[asdict(fault) for fault in run.faults],
             problems=problems,
         )
+
+
+def _play_to_the_end(run: Run, count: int) -> list[str]:
+    """Play; what kept the campaign from its end is a problem like any other."""
+    try:
+        run.play(count)
+    except StageFailed as error:
+        return [str(error)]
+    return []
 
 
 def _other_problems(

@@ -83,7 +83,7 @@ def freeze_audience(
                 ),
                 literal(0),
                 case((numbered.c.inside, null()), else_=OUTSIDE_TRIAL),
-                case((numbered.c.inside, null()), else_=literal(now, Delivery.at.type)),
+                literal(now, Delivery.at.type),  # set now, so that an outcome makes no row longer by it
             ),
         ),
         execution_options={"preserve_rowcount": True},

@@ -68,9 +68,9 @@ class FenceMoved(Exception):
     """Somebody else has taken the batch over; nothing was written."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
-    """What became of one delivery of a batch."""
+    """What became of one delivery of a batch; never changed, but a frozen one takes 3 µs to make."""
 
     position: int
     state: DeliveryState
@@ -427,6 +427,7 @@ def _write(
     db: Session, batch: Batch, outcomes: Sequence[Outcome], *, now: datetime, real: datetime
 ) -> None:
     notes = [_note(outcome) for outcome in outcomes]
+    shared: tuple[object, ...] | None
     shared, count = Counter(notes).most_common(1)[0]
     in_range = outcomes[notes.index(shared)]
     # Deferred letters have times of their own.

@@ -178,7 +178,7 @@ class Delivery(Base):
             sqlite_where=text("due_at IS NOT NULL"),
             postgresql_where=text("due_at IS NOT NULL"),
         ),
-        {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 35}},
+        {"postgresql_with": {"fillfactor": 35}},
     )
 
     campaign_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -143,10 +143,14 @@ class Pace:
             if lane.domain_rate is None and domain not in lane.limits:
                 return 0.0
             return self._take_of_domain(lane, domain)
-        wait = self._wait(lane.own, lane.rate, self._clock(), learned=True)
-        wait = wait or self._take_of_domain(lane, domain)
+        now = self._look()
+        wait = self._wait(lane.own, lane.rate, now, learned=True)
+        if wait:
+            return wait
+        if lane.domain_rate is not None or domain in lane.limits:
+            wait = self._take_of_domain(lane, domain)
         if not wait:
-            lane.own.take(self._clock())
+            lane.own.take(now)
         return wait
 
     def wait_for_relay(self, relay: Relay) -> float:
@@ -215,10 +219,10 @@ class Pace:
         return lane
 
     def _take_of_domain(self, lane: _Lane, domain: str) -> float:
+        now = self._look()
         rate = lane.rate_of(domain)
-        if rate is None:
+        if rate is None:  # the others say that it is limited no longer
             return 0.0
-        now = self._clock()
         allowance = lane.allowances.get(domain)
         if allowance is None:
             allowance = lane.allowances[domain] = _Allowance(f"domain:{lane.name}:{domain}")

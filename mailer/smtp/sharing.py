@@ -102,7 +102,6 @@ class Sharing:
     def __init__(self, url: str) -> None:
         self._url = url
         self._me = secrets.token_hex(8)
-        self._memory = secrets.token_hex(8)
         self._connection: Any = None
         self._attempt: _Attempt | None = None
         self._attempt_at = _LONG_AGO
@@ -152,7 +151,7 @@ class Sharing:
             for one in answers
         ]
         keys = [PREFIX + "alive", PREFIX + "memory", *(f"{PREFIX}limits:{relay}" for relay in relays)]
-        arguments = (self._me, self._memory, json.dumps(told), json.dumps(heard))
+        arguments = (self._me, secrets.token_hex(8), json.dumps(told), json.dumps(heard))
         return self._call(_LIMITS, keys, arguments, lambda answer: _read_news(answer, relays))
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 BENCH = Path(__file__).parents[2] / "bench"
 LETTERS, KILLS = 1_500, 4
+SEED = "2019"
+"""Of its four kills one hits the Celery parent; each costs the start of a worker."""
 HEADINGS = "received_at\trecipient\tmessage_id\tsender\tsize\tfile\n"
 
 
@@ -38,7 +40,7 @@ def run_chaos(tmp_path: Path, *options: str) -> dict[str, Any]:
 def test_no_letter_is_lost_or_sent_twice_by_kills(tmp_path: Path, database: str) -> None:
     told = run_chaos(
         tmp_path,
-        *("--variant", "kill", "--database", database, "--seeds", "2014"),
+        *("--variant", "kill", "--database", database, "--seeds", SEED),
         *("--letters", str(LETTERS), "--kills", str(KILLS), "--delay", "0.02", "--batch-size", "100"),
     )
 

@@ -185,5 +185,9 @@ def test_of_ticks_at_the_same_moment_one_sends(
     assert [reminder.audience for reminder in sent] == [5]
     with database.read() as db:
         assert db.scalar(select(func.count()).select_from(Reminder)) == 1
-        letters = select(func.count()).select_from(Delivery).join(Campaign, Campaign.id == Delivery.campaign_id)
+        letters = (
+            select(func.count())
+            .select_from(Delivery)
+            .join(Campaign, Campaign.id == Delivery.campaign_id)
+        )
         assert db.scalar(letters.where(Campaign.auto_submitted)) == 5

@@ -1,7 +1,9 @@
 """The embedded server: private, durable, and replaced when an earlier one was left behind."""
 
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,8 +92,7 @@ def test_without_any_server_the_message_says_what_to_install(monkeypatch: pytest
 def test_a_long_state_folder_moves_the_socket_to_a_private_short_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = tmp_path / "t"
-    short.mkdir()
+    short = Path(tempfile.mkdtemp())
     monkeypatch.setenv("TMPDIR", str(short))
     settings = load_settings(state_dir=tmp_path / ("x" * 60) / ("y" * 60))
     child = start(settings)
@@ -102,6 +103,7 @@ def test_a_long_state_folder_moves_the_socket_to_a_private_short_one(
     finally:
         child.kill()
         child.wait()
+        shutil.rmtree(short)
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(

@@ -262,7 +262,7 @@ def test_asked_to_end_a_batch_hands_back_what_it_has_not_begun(
     runtime: Runtime, relay: ScriptedRelay
 ) -> None:
     runtime = with_relay(runtime, relay.port)
-    campaign_id = launch(runtime, 10)
+    campaign_id = launch(runtime, 40)
     with runtime.sending_tools(is_stopping=lambda: len(relay.accepted) >= 3) as tools:
         assert isinstance(tools, SendingTools)
         send_batches(tools, campaign_id=campaign_id)
@@ -270,6 +270,6 @@ def test_asked_to_end_a_batch_hands_back_what_it_has_not_begun(
     with runtime.database.read() as db:
         counts = count_states(db, campaign_id)
         assert reconcile(db, find_campaign(db, "brev")).ok
-    assert counts["sent"] + counts["pending"] == 10
-    assert 3 <= counts["sent"] <= 3 + CONNECTIONS, "dots that were out have their replies"
+    assert counts["sent"] + counts["pending"] == 40
+    assert 3 <= counts["sent"] <= 3 + 2 * CONNECTIONS, "dots that were out have their replies"
     assert counts["uncertain"] == 0

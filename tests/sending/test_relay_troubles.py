@@ -109,7 +109,7 @@ def assert_waits(runtime: Runtime, *words: str) -> None:
     """Still sending, with the reason; every delivery pending and as if it had never been tried."""
     with runtime.database.read() as db:
         campaign = find_campaign(db, "brev")
-        progress = look_at(db, campaign, now=real_now())
+        progress = look_at(db, campaign, now=real_now(), shown=NOW, zone=runtime.settings.zone)
         proof = reconcile(db, campaign)
         touched = db.scalar(
             select(func.count()).where(
@@ -138,7 +138,10 @@ def assert_finished(runtime: Runtime, *relays: ScriptedRelay) -> None:
         assert reconcile(db, campaign).complete
         assert count_states(db, campaign.id)["sent"] == campaign.audience
         assert db.scalars(select(Delivery.attempts).distinct()).all() == [1]
-        assert look_at(db, campaign, now=real_now()).waiting_for is None
+        assert (
+            look_at(db, campaign, now=real_now(), shown=NOW, zone=runtime.settings.zone).waiting_for
+            is None
+        )
         assert campaign.state == "finished"
     received = [to for relay in relays for to in relay.recipients]
     assert len(received) == len(set(received)) == campaign.audience

@@ -100,7 +100,7 @@ class Exim:
         self.port = free_port()
         self._folder = folder
         self._configure(exim, certificate, settings)
-        command: list[str | Path] = [exim, "-C", folder / "exim.conf", "-bdf", "-q2s"]
+        command: list[str | Path] = [exim, "-C", folder / "exim.conf", "-bdf", "-qff2s"]
         libraries = UNPACKED / "usr/lib" / f"{os.uname().machine}-linux-gnu"
         if exim.is_relative_to(UNPACKED) and libraries.is_dir():
             command = ["env", f"LD_LIBRARY_PATH={libraries}", *command]

@@ -83,7 +83,7 @@ def test_from_thousands_a_second_it_settles_near_what_the_receiver_takes(rate: f
     run.go_on(10)
     accepted, throttled = run.go_on(60)
     assert 0.6 * rate <= accepted <= 1.05 * rate
-    assert throttled <= 0.2 * rate
+    assert throttled <= 0.3 * rate
 
 
 def test_a_receiver_of_five_a_second_gets_five_a_second() -> None:

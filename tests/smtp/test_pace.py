@@ -112,13 +112,10 @@ def _send_in_a_process(url: str, relay: Relay, seconds: float, results: Any, sta
     pace.close()
 
 
-@pytest.mark.parametrize("limits", [{"rate": 200.0}, {"domain_rate": 200.0}])
-def test_processes_together_keep_to_the_rate_and_each_gets_its_part(
-    server: Server, limits: dict[str, float]
-) -> None:
+def test_processes_together_keep_to_the_rate_and_each_gets_its_part(server: Server) -> None:
     spawning = multiprocessing.get_context("spawn")
     results, start = spawning.Queue(), spawning.Barrier(3)
-    arguments = (server.url, a_relay(**limits), 3.0, results, start)
+    arguments = (server.url, a_relay(rate=200.0), 2.0, results, start)
     children = [spawning.Process(target=_send_in_a_process, args=arguments) for _ in range(2)]
     for child in children:
         child.start()
@@ -126,8 +123,8 @@ def test_processes_together_keep_to_the_rate_and_each_gets_its_part(
     sent = [results.get(timeout=30) for _ in children]
     for child in children:
         child.join()
-    assert sum(sent) <= 200 * 3 + 80  # what may be ahead at the beginning
-    assert sum(sent) >= 0.75 * 200 * 3
+    assert sum(sent) <= 200 * 2 + 80  # what may be ahead at the beginning
+    assert sum(sent) >= 0.75 * 200 * 2
     assert min(sent) >= 0.35 * sum(sent)
 
 
@@ -139,7 +136,7 @@ def test_one_of_two_processes_that_is_always_late_still_gets_half(
 
     def run(name: str, late: float) -> None:
         pace = open_pace(server.url, processes=2)
-        count, end = 0, time.monotonic() + 4
+        count, end = 0, time.monotonic() + 2
         while time.monotonic() < end:
             wait = pace.wait_for(relay, DOMAIN)
             if wait:
@@ -153,7 +150,7 @@ def test_one_of_two_processes_that_is_always_late_still_gets_half(
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(sent.values()) <= 10 * 4 + 5
+    assert sum(sent.values()) <= 10 * 2 + 5
     assert sent["late"] >= 0.4 * sum(sent.values())
 
 
@@ -262,7 +259,7 @@ def test_processes_settle_together_at_what_the_receiver_takes(server: Server, op
 
     def run() -> None:
         pace = open_pace(server.url, processes=3)
-        while time.monotonic() - began < 9:
+        while time.monotonic() - began < 5:
             wait = pace.wait_for(relay, DOMAIN)
             if wait:
                 time.sleep(min(wait, 0.5))
@@ -275,11 +272,11 @@ def test_processes_settle_together_at_what_the_receiver_takes(server: Server, op
         thread.start()
     for thread in threads:
         thread.join()
-    accepted = sum(takes for at, takes in heard if at > 4) / 5
-    throttled = sum(not takes for at, takes in heard if at > 4) / 5
+    accepted = sum(takes for at, takes in heard if at > 3) / 2
+    throttled = sum(not takes for at, takes in heard if at > 3) / 2
     assert sum(at < 1 for at, _ in heard) > 200
-    assert 3 <= accepted <= 6.5
-    assert throttled <= 3
+    assert 2.5 <= accepted <= 7.5
+    assert throttled <= 4
 
 
 def test_what_was_learned_survives_an_emptied_server(server: Server, open_pace: Any) -> None:
@@ -296,11 +293,11 @@ def test_what_was_learned_survives_an_emptied_server(server: Server, open_pace: 
 
 def test_the_rate_holds_over_an_emptied_server(server: Server, open_pace: Any) -> None:
     pace, relay = open_pace(server.url), a_relay(rate=100.0)
-    sent = send(pace, relay, seconds=1)
+    sent = send(pace, relay, seconds=0.5)
     with server.client() as client:
         client.flushall()
-    sent += send(pace, relay, seconds=1)
-    assert 150 <= sent <= 200 + 60
+    sent += send(pace, relay, seconds=0.5)
+    assert 75 <= sent <= 100 + 60
 
 
 def test_the_rate_holds_while_the_server_is_killed_and_comes_back(
@@ -308,12 +305,12 @@ def test_the_rate_holds_while_the_server_is_killed_and_comes_back(
 ) -> None:
     pace, relay = open_pace(server.url), a_relay(rate=100.0)
     with capture_logs() as logs:
-        sent = send(pace, relay, seconds=1)
+        sent = send(pace, relay, seconds=0.5)
         server.kill()
-        sent += send(pace, relay, seconds=1.5)
+        sent += send(pace, relay, seconds=1)
         server.start()
-        sent += send(pace, relay, seconds=3)
-    assert 0.7 * 550 <= sent <= 550 + 80
+        sent += send(pace, relay, seconds=2.5)
+    assert 0.7 * 400 <= sent <= 400 + 80
     assert [one["log_level"] for one in logs] == ["warning", "info"]
     with server.client() as client:
         assert client.exists("mailer:pace:alive")
@@ -341,7 +338,7 @@ def test_a_learned_limit_is_kept_while_the_server_is_away_and_told_when_it_is_ba
 
 def test_away_each_process_keeps_to_its_share(open_pace: Any, folder: Path) -> None:
     pace, relay = open_pace(f"unix://{folder}/nobody.sock", processes=4), a_relay(rate=100.0)
-    assert 30 <= send(pace, relay, seconds=2) <= 50 + 5
+    assert 12 <= send(pace, relay, seconds=1) <= 25 + 5
 
 
 def test_a_share_is_made_for_all_that_were_alive(server: Server, open_pace: Any) -> None:
@@ -352,7 +349,7 @@ def test_a_share_is_made_for_all_that_were_alive(server: Server, open_pace: Any)
     pace = open_pace(server.url)
     pace.wait_for_relay(relay)
     server.kill()
-    assert send(pace, relay, seconds=2) <= 100 / 10 * 2 + 12  # and what was granted before
+    assert send(pace, relay, seconds=1) <= 100 / 10 + 12  # and what was granted before
 
 
 @pytest.mark.parametrize(
@@ -381,7 +378,7 @@ def test_no_trouble_reaches_the_caller_or_holds_it_up(
     if trouble == "stopped":
         server.signal(signal.SIGSTOP)
     try:
-        slowest, sent, end = 0.0, 0, time.monotonic() + 2.5
+        slowest, sent, end = 0.0, 0, time.monotonic() + 0.8
         while time.monotonic() < end:
             began = time.monotonic()
             wait = pace.wait_for(relay, DOMAIN)
@@ -391,7 +388,7 @@ def test_no_trouble_reaches_the_caller_or_holds_it_up(
             time.sleep(min(wait, 0.1))
     finally:
         server.signal(signal.SIGCONT)
-    assert 25 <= sent <= 50 * 2.5 + 25
+    assert 6 <= sent <= 50 * 0.8 + 25
     assert slowest < 0.6  # a quarter of a second, on a machine that is busy
 
 
@@ -497,11 +494,11 @@ def test_thousands_of_quiet_domains_cost_no_questions(server: Server, open_pace:
 def test_a_domain_sent_to_by_turns_stays_within_its_rate(server: Server, open_pace: Any) -> None:
     relay = a_relay(domain_rate=20.0)
     paces = [open_pace(server.url) for _ in range(4)]
-    sent, end = 0, time.monotonic() + 3
+    sent, end = 0, time.monotonic() + 2
     while time.monotonic() < end:
         sent += sum(not pace.wait_for(relay, DOMAIN) for pace in paces)
         time.sleep(0.005)
-    assert 0.75 * 60 <= sent <= 60 + 10
+    assert 0.75 * 40 <= sent <= 40 + 10
 
 
 def test_a_relay_read_anew_keeps_its_pace(server: Server, open_pace: Any) -> None:

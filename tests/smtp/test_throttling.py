@@ -9,7 +9,7 @@ THROTTLING = [
     # Gmail
     (
         421,
-        b"4.7.28 Our system has detected an unusual rate of unsolicited mail\n4.7.28 originating from you",
+        b"4.7.28 Our system has detected an unusual rate of mail\n4.7.28 originating from you",
     ),
     (450, b"4.7.28 Gmail has detected an unusual amount of mail. To protect our users, it is deferred."),
     (421, b"4.7.0 Try again later, closing connection. (MAIL) a1-2gsmtp"),

@@ -35,7 +35,7 @@ def upgrade() -> None:
     op.drop_index("ix_deliveries_recipient_id", "deliveries")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER TABLE deliveries SET (fillfactor = 35)")
-    with op.batch_alter_table("deliveries", table_kwargs={"sqlite_with_rowid": False}) as batch_op:
+    with op.batch_alter_table("deliveries") as batch_op:
         for column, table in _FOREIGN_KEYS:
             batch_op.drop_constraint(op.f(f"fk_deliveries_{column}_{table}"), type_="foreignkey")
     op.execute("UPDATE deliveries SET due_at = at WHERE state = 'uncertain'")
@@ -72,7 +72,7 @@ def downgrade() -> None:
         op.drop_column("campaigns", column)
     op.drop_table("heartbeats")
 
-    with op.batch_alter_table("deliveries", table_kwargs={"sqlite_with_rowid": True}) as batch_op:
+    with op.batch_alter_table("deliveries") as batch_op:
         for column, table in _FOREIGN_KEYS:
             batch_op.create_foreign_key(
                 op.f(f"fk_deliveries_{column}_{table}"),
