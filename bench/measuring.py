@@ -88,12 +88,18 @@ class Measurement:
         say(f"{self.name}: commit {told['commit']}, seed {self.asked['seed']}; written to {self.path}")
 
 
-def options(doc: str | None, *, letters: int, rounds: int = 3) -> argparse.ArgumentParser:
-    """The options every bench has."""
+def options(
+    doc: str | None, *, letters: int, rounds: int = 3, counts: str = "recipients of a campaign"
+) -> argparse.ArgumentParser:
+    """The options every bench has.
+
+    Args:
+        counts: what ``--letters`` counts.
+    """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--letters", type=int, default=letters, help="recipients of a campaign")
+    parser.add_argument("--letters", type=int, default=letters, help=counts)
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--seed", type=int, default=SEED, help="of the generated population")
     parser.add_argument("--json", type=Path, help="where the result goes; var/bench/NAME.json otherwise")

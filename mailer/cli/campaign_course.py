@@ -30,7 +30,10 @@ from mailer.tasks.ring import ring
 @json_option
 @click.pass_context
 def pause(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Begin no further letter; within seconds, also in batches at work."""
+    """Begin no further letter, also in batches at work.
+
+    Those at work stop within seconds.
+    """
     runtime = runtime_of(ctx)
     with runtime.database.write() as db:
         row = find_campaign(db, name)

@@ -49,7 +49,11 @@ _COLUMNS = (
 @json_option
 @click.pass_context
 def reconcile(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Prove that every recipient of the audience is in exactly one state."""
+    """Prove that every recipient is in exactly one state.
+
+    Exit 1 if anything contradicts anything. It says what is still to come, too: letters, and this
+    machine's unread journals.
+    """
     runtime = runtime_of(ctx)
     unread = look_at_journals(runtime.settings.state_dir).unread
     with runtime.database.read() as db:

@@ -34,7 +34,10 @@ from recipients.finding import find_recipient
 def preview(
     ctx: click.Context, name: str, email: str, form: str, output: Path | None, as_json: bool
 ) -> None:
-    """Show the letter as one recipient gets it; its links act for nobody."""
+    """Show the letter as one recipient gets it.
+
+    Its links act for nobody.
+    """
     if as_json and (form != "text" or output is not None):
         raise click.UsageError(
             "--json shows subject, text and HTML on stdout: leave --format and -o out"
@@ -80,9 +83,10 @@ def preview(
 @json_option
 @click.pass_context
 def test(ctx: click.Context, name: str, first: str, more: tuple[str, ...], as_json: bool) -> None:
-    """Send the letter, marked as a test, to a few addresses; its links act for nobody.
+    """Send the letter to a few addresses, marked as a test.
 
-    A recipient gets it as they would; any other address gets it as a reader without name or office.
+    Its links act for nobody. A recipient gets it as they would; any other address gets it as a reader
+    without name or office.
     """
     runtime = runtime_of(ctx)
     tools = runtime.launch_tools

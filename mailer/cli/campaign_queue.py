@@ -92,7 +92,7 @@ def queue(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Launch a draft: copy the letter, freeze the audience, begin to send.
+    """Launch a draft: freeze letter and audience, begin to send.
 
     With --spread, a part leaves about once a minute. With --hours or --workdays, letters that were
     refused for now wait for them too.

@@ -157,7 +157,7 @@ def _web(settings: Settings) -> Part:
         connection.request("GET", f"{place.path}/health")
         code = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return Part("web", ok=False, detail=f"{settings.public_url} does not answer: {reason}")
     finally:
         connection.close()
@@ -217,7 +217,7 @@ async def _ask(relay: Relay, greet_as: str) -> Part:
 
 def _show(overview: Overview, settings: Settings) -> None:
     parts = [*overview.processes, *[_named(relay) for relay in overview.relays]]
-    print_table(["", "", ""], [[_word(part), part.name, part.detail] for part in parts])
+    print_table(["", "part", "how it is"], [[_word(part), part.name, part.detail] for part in parts])
     if overview.campaigns:
         click.echo()
         print_table(

@@ -259,7 +259,7 @@ def test_processes_settle_together_at_what_the_receiver_takes(server: Server, op
 
     def run() -> None:
         pace = open_pace(server.url, processes=3)
-        while time.monotonic() - began < 5:
+        while time.monotonic() - began < 7:
             wait = pace.wait_for(relay, DOMAIN)
             if wait:
                 time.sleep(min(wait, 0.5))
@@ -272,11 +272,11 @@ def test_processes_settle_together_at_what_the_receiver_takes(server: Server, op
         thread.start()
     for thread in threads:
         thread.join()
-    accepted = sum(takes for at, takes in heard if at > 3) / 2
-    throttled = sum(not takes for at, takes in heard if at > 3) / 2
+    accepted = sum(takes for at, takes in heard if at > 4) / 3
+    throttled = sum(not takes for at, takes in heard if at > 4) / 3
     assert sum(at < 1 for at, _ in heard) > 200
     assert 2.5 <= accepted <= 7.5
-    assert throttled <= 4
+    assert throttled <= 3
 
 
 def test_what_was_learned_survives_an_emptied_server(server: Server, open_pace: Any) -> None:
