@@ -4,17 +4,20 @@ The sink answers everything so many seconds later, as if it were far away, and i
 ever. With one final dot outstanding per connection, no sender can do better than 1 / (round trip + the
 server's time for a letter) letters a second and connection; the server's time is the sink's own CPU for
 a letter in this run. The rate is read from the sink's record between its first and its last tenth, so
-that neither connecting nor a last half-empty batch counts.
+that neither connecting nor a last half-empty batch counts; the batches are cut so that each process
+with a connection gets as many.
 """
 
 from flight import arrivals, fly
 from measuring import begin_measurement, cpu_meter, options
 from stage import open_stage, people
 
+_PROCESSES = 2
+
 
 def main() -> None:
     """Print letters a second and connection, and their share of what is possible."""
-    parser = options(__doc__, letters=400)
+    parser = options(__doc__, letters=500, counts="letters for each connection")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--round-trip", type=float, default=0.05, help="seconds")
     parser.add_argument(
@@ -26,11 +29,13 @@ def main() -> None:
         more = f"&{asked.relay}" if asked.relay else ""
         letters = asked.letters * connections
         with open_stage(
-            "postgresql", relay_options=f"rate=1000000&connections={connections}{more}"
+            "postgresql",
+            relay_options=f"rate=1000000&connections={connections}{more}",
+            settings={"batch_size": min(2_000, -(-letters // min(connections, _PROCESSES)))},
         ) as stage:
             stage.start_sink(f"[latency]\nround_trip = {asked.round_trip}\n")
             stage.import_people(people(letters, seed=asked.seed))
-            stage.start_worker()
+            stage.start_worker(processes=_PROCESSES)
             stage.start_scheduler()
             meter = cpu_meter(sink=stage.programs["sink"].pid)
             seen = 0

@@ -174,7 +174,8 @@ class BatchFeed:
         for mail in mails:
             if self.outcomes.pop(mail.position, None) is not None:
                 self.tools.notes.withdrawn(mail.position)
-                self._again.append(self._people[mail.position])
+                # Last, so that the relay is tried again with others: these may be dead after all.
+                self._fresh.append(self._people[mail.position])
 
     def _is_over(self) -> bool:
         tools = self.tools

@@ -29,6 +29,19 @@ def recover_lost_claims(tools: SendingTools) -> int:
     return sum(_recover(tools, batch) for batch in claims if batch.owner != tools.owner)
 
 
+def recover_own_claims(tools: SendingTools) -> None:
+    """Finalise what this process claimed and could not finalise, such as when the database was away.
+
+    To be called between batches only: whatever is claimed then under this process's name is left over.
+    """
+    with tools.database.read() as db:
+        claims = [batch for batch in claimed_batches(db) if batch.owner == tools.owner]
+    for batch in claims:
+        _write(tools, batch, read_notes(tools.journal.lines(), batch.id, batch.fence))
+    if claims:
+        tools.journal.clear()
+
+
 def discard_dead_journals(tools: SendingTools) -> None:
     """Delete the journals of processes that are gone and hold no claim."""
     with tools.database.read() as db:

@@ -15,7 +15,11 @@ from mailer.sending.batch import send_batch
 from mailer.sending.claims import claim_batch
 from mailer.sending.evidence import settle_by_tracking
 from mailer.sending.frozen import open_letter
-from mailer.sending.recovery import discard_dead_journals, recover_lost_claims
+from mailer.sending.recovery import (
+    discard_dead_journals,
+    recover_lost_claims,
+    recover_own_claims,
+)
 from mailer.sending.tools import SendingTools
 from mailer.sending.writer import LetterWriter
 
@@ -32,6 +36,7 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
         Whether it is worth ringing again: batches are ready and the relays take letters.
     """
     until = time.monotonic() + _WORK_SECONDS
+    recover_own_claims(tools)
     while not tools.is_stopping():
         with tools.database.write() as db:
             batch = claim_batch(
@@ -67,6 +72,7 @@ def sweep(tools: SendingTools, *, workers: int) -> dict[int, int]:
     Returns:
         How often to ring for which campaign.
     """
+    recover_own_claims(tools)
     recover_lost_claims(tools)
     discard_dead_journals(tools)
     now, shown = tools.real(), tools.clock.now()

@@ -239,8 +239,10 @@ class Connection(asyncio.BufferedProtocol):
         self.is_open = False
         self.deadline = inf
         self._transport.abort()
-        self._give_back(why, lost=lost and self._is_proven)
-        self._owner.gone(self)
+        try:
+            self._give_back(why, lost=lost and self._is_proven)
+        finally:
+            self._owner.gone(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to put what arrives."""

@@ -93,7 +93,7 @@ class Refusals:
 
 
 class Losses:
-    """Connections lost while a mail was being offered, before its dot."""
+    """Connections lost while a mail was being offered, by mail; and in a row, after a dot too."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -117,6 +117,10 @@ class Losses:
         if len(self._counts) > _MOST_LOST_MAILS:
             self._counts.popitem(last=False)
         return count
+
+    def add_uncertain(self) -> None:
+        """Note a connection lost after a dot: too many in a row make too many letters uncertain."""
+        self._in_a_row += 1
 
     def end_row(self) -> None:
         """The relay decided about a mail."""

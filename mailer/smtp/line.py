@@ -293,8 +293,10 @@ class Line:
 
     def lost_after_dot(self, mail: Mail) -> None:
         """The dot left and no reply was read."""
-        if self._on_trial:
-            self._fail("the connection was lost before it answered")
+        self._ails = True
+        self._losses.add_uncertain()
+        if self._on_trial or self._losses.are_many:
+            self._fail("connections are lost before it answers")
         self.feed.lost_after_dot(mail, self.relay)
 
     def sender_refused(self, reply: Reply) -> None:

@@ -16,6 +16,7 @@ from mailer.campaigns.ledger import Outcome, count_states, reconcile
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Delivery, DeliveryState, UncertainPolicy
 from mailer.foundation.clock import real_now
+from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.journal import Journal, JournalHeld, take_over
 from mailer.launch import launch_campaign
 from mailer.runtime import Runtime
@@ -89,6 +90,32 @@ def test_a_lost_claim_is_recovered_from_its_journal(runtime: Runtime, relay: Scr
 
     assert states(runtime) == {1: "sent", 2: "bounced", 3: "uncertain", 4: "sent"}
     assert len(relay.accepted) == 1
+    with runtime.database.read() as db:
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+def test_a_batch_that_could_not_be_finalised_is_by_the_process_that_sent_it(
+    runtime: Runtime, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = with_relay(runtime, relay.port, batch_size=3)
+    campaign_id = launch(runtime, 6)
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("the connection was lost")
+
+    with runtime.sending_tools() as tools:
+        with monkeypatch.context() as patched:
+            patched.setattr("mailer.sending.batch.finalise_batch", away)
+            with pytest.raises(DatabaseUnavailable):
+                send_batches(tools, campaign_id=campaign_id)
+        assert len(relay.accepted) == 3
+        with runtime.database.read() as db:
+            assert count_states(db, campaign_id)["claimed"] == 3
+
+        send_batches(tools, campaign_id=campaign_id)
+
+    assert set(states(runtime).values()) == {"sent"}
+    assert len(relay.recipients) == len(set(relay.recipients)) == 6
     with runtime.database.read() as db:
         assert reconcile(db, find_campaign(db, "brev")).complete
 

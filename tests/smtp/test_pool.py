@@ -670,3 +670,35 @@ def test_the_patience_is_that_of_the_rfc() -> None:
     """RFC 5321 §4.5.3.2: minimum values, from 2 to 10 minutes."""
     patience = Patience()
     assert (patience.command, patience.data, patience.block, patience.dot) == (300, 120, 180, 600)
+
+
+def test_a_relay_that_cuts_after_every_dot_is_left_alone_before_all_letters_are_in_doubt() -> None:
+    mails = letters(300)
+    script = Script(replies={f"DOT {mail.envelope.recipient}": CUT for mail in mails})
+    account, pool = asyncio.run(send_over(script, mails, options="connections=4"))
+
+    in_doubt = [to for to, told in account.told.items() if told == ["lost"]]
+    assert 12 <= len(in_doubt) <= 12 + 4
+    assert len(account.waiting) == 300 - len(in_doubt)
+    assert pool.trouble is not None
+    assert "lost before it answers" in pool.trouble
+
+
+def test_a_connection_whose_letters_could_not_be_noted_leaves_its_place_to_another() -> None:
+    class FullDisk(Account):
+        def flush(self) -> None:
+            raise OSError("no space left on device")
+
+    async def scenario() -> None:
+        script = Script()
+        async with serving(script):
+            pool = pool_for(script, options="connections=1")
+            for _ in range(3):
+                with pytest.raises(OSError, match="no space"):
+                    await pool.send(FullDisk(letters(3)))
+            account = Account(letters(3))
+            await pool.send(account)
+            assert account.waiting == []
+            await pool.close()
+
+    run(scenario)
