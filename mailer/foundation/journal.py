@@ -26,12 +26,10 @@ class Journal:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        self._descriptor = _hold(path)
+        while os.fstat(self._descriptor).st_nlink == 0:  # cleared away before we held it
             os.close(self._descriptor)
-            raise JournalHeld(path.name) from error
+            self._descriptor = _hold(path)
 
     def write(self, line: str) -> None:
         """Note one line; when this returns, a kill of the process cannot lose it."""
@@ -55,6 +53,21 @@ class Journal:
     def close(self) -> None:
         """Let go of the file; the notes stay."""
         os.close(self._descriptor)
+
+
+def _hold(path: Path) -> int:
+    """Open the file, made if need be, and lock it.
+
+    Raises:
+        JournalHeld: another process has it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise JournalHeld(path.name) from error
+    return descriptor
 
 
 @contextmanager

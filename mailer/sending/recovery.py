@@ -44,14 +44,12 @@ def recover_own_claims(tools: SendingTools) -> None:
 
 def discard_dead_journals(tools: SendingTools) -> None:
     """Delete the journals of processes that are gone and hold no claim."""
-    with tools.database.read() as db:
-        owners = {batch.owner for batch in claimed_batches(db)}
     for path in journal_folder(tools.letters.settings.state_dir).glob("sending-*"):
-        if path.name in owners:
-            continue
         try:
-            with take_over(path):
-                path.unlink(missing_ok=True)
+            # Asked while the lock is held: the dead claim nothing more.
+            with take_over(path), tools.database.read() as db:
+                if all(batch.owner != path.name for batch in claimed_batches(db)):
+                    path.unlink(missing_ok=True)
         except (JournalHeld, FileNotFoundError):
             continue
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -182,6 +183,38 @@ def test_a_journal_is_held_by_one_process_and_a_torn_line_is_no_line(tmp_path: P
     journal.close()
     with take_over(tmp_path / "j") as taken:
         assert list(taken.lines()) == ["whole"]
+
+
+def test_a_journal_cleared_away_before_it_was_held_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    stop, cleared = threading.Event(), 0
+
+    def clear_away() -> None:
+        nonlocal cleared
+        while not stop.is_set():
+            try:
+                with take_over(path):
+                    path.unlink(missing_ok=True)
+                    cleared += 1
+            except (JournalHeld, FileNotFoundError):
+                continue
+
+    clearing = threading.Thread(target=clear_away)
+    clearing.start()
+    try:
+        for _ in range(300):
+            try:
+                journal = Journal(path)
+            except JournalHeld:
+                continue
+            journal.write("whole")
+            assert path.read_text() == "whole\n", "what is noted can be read by name"
+            journal.clear()
+            journal.close()
+    finally:
+        stop.set()
+        clearing.join()
+    assert cleared
 
 
 def test_an_uncertain_letter_that_must_arrive_is_sent_once_more(

@@ -390,7 +390,7 @@ def test_a_relay_that_comes_back_does_not_get_all_it_missed() -> None:
             await pool.send(Account(letters(100)))
             assert len(steady.accepted) == 100
             back.replies.clear()
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(BRIEF.longest_pause + 0.1)
             await pool.send(Account(letters(10)))
             assert 1 <= len(back.accepted) <= 6
             await pool.close()
