@@ -587,7 +587,7 @@ class Connection(asyncio.BufferedProtocol):
             if 0 < extensions.largest_bytes < len(data):
                 raise _Misfit("the letter is too long for it")
             parameters = f" SIZE={len(data)}"
-        if not (envelope.sender.isascii() and envelope.recipient.isascii()):
+        if envelope.needs_smtputf8:
             if not extensions.smtputf8:
                 raise _Misfit("the address needs SMTPUTF8, which it does not offer")
             parameters += " SMTPUTF8"
