@@ -14,14 +14,12 @@ from tests.servers.running import (
     LATER,
     UNKNOWN,
     UNPACKED,
-    Arrived,
     Daemon,
-    empty_maildir,
+    KeepingServer,
     find_program,
     free_port,
     make_folder,
     open_folder,
-    read_maildir,
     require_root,
 )
 
@@ -83,7 +81,7 @@ cram:
 USER, PASSWORD = "brevduen", "blåbær og brød"
 
 
-class Exim:
+class Exim(KeepingServer):
     """Takes letters for every address but two, and keeps them in one maildir."""
 
     name = "exim"
@@ -105,28 +103,6 @@ class Exim:
         if exim.is_relative_to(UNPACKED) and libraries.is_dir():
             command = ["env", f"LD_LIBRARY_PATH={libraries}", *command]
         self._daemon = Daemon(command, self.port, folder / "log" / "output")
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._daemon.start()
-
-    def end(self) -> None:
-        """End it with all its connections."""
-        self._daemon.end()
-
-    def restart(self) -> None:
-        """End it at once with all its connections, and start it again with what it had taken."""
-        self.end()
-        self.start()
-
-    def arrived(self) -> list[Arrived]:
-        """Everything received so far, once there is nothing left to deliver."""
-        return read_maildir(self._folder / "letters", self._waiting)
-
-    def empty(self) -> None:
-        """Throw away everything received so far."""
-        self.arrived()
-        empty_maildir(self._folder / "letters")
 
     def _waiting(self) -> Iterator[Path]:
         """What it has taken and not delivered: a header file makes a letter whole."""

@@ -11,14 +11,12 @@ from tests.servers.running import (
     LATER,
     PEOPLE,
     UNKNOWN,
-    Arrived,
     Daemon,
-    empty_maildir,
+    KeepingServer,
     find_program,
     free_port,
     make_folder,
     open_folder,
-    read_maildir,
     require_root,
 )
 
@@ -53,7 +51,7 @@ postlog   unix-dgram n - n - 1 postlogd
 """
 
 
-class Postfix:
+class Postfix(KeepingServer):
     """Takes letters for every address but two, and keeps them in one maildir."""
 
     name = "postfix"
@@ -71,28 +69,6 @@ class Postfix:
         self._folder = folder
         self._configure(certificate, settings)
         self._daemon = Daemon([master, "-c", folder / "config", "-d"], self.port, folder / "log")
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._daemon.start()
-
-    def end(self) -> None:
-        """End it with all its connections."""
-        self._daemon.end()
-
-    def restart(self) -> None:
-        """End it at once with all its connections, and start it again with what it had taken."""
-        self.end()
-        self.start()
-
-    def arrived(self) -> list[Arrived]:
-        """Everything received so far, once there is nothing left to deliver."""
-        return read_maildir(self._folder / "letters", self._waiting)
-
-    def empty(self) -> None:
-        """Throw away everything received so far."""
-        self.arrived()
-        empty_maildir(self._folder / "letters")
 
     def _waiting(self) -> Iterator[Path]:
         """What it has taken and not delivered: only whole letters have the executable bit."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,3 +213,36 @@ def _read_letter(path: Path) -> Arrived:
     queued_as = re.search(r"\bid ([\w-]+)", told["received"])
     assert queued_as is not None
     return Arrived(told["return-path"], recipient, queued_as[1], data)
+
+
+class KeepingServer(ABC):
+    """A server of its own folder that keeps all letters in one maildir."""
+
+    _folder: Path
+    _daemon: Daemon
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._daemon.start()
+
+    def end(self) -> None:
+        """End it with all its connections."""
+        self._daemon.end()
+
+    def restart(self) -> None:
+        """End it at once with all its connections, and start it again with what it had taken."""
+        self.end()
+        self.start()
+
+    def arrived(self) -> list[Arrived]:
+        """Everything received so far, once there is nothing left to deliver."""
+        return read_maildir(self._folder / "letters", self._waiting)
+
+    def empty(self) -> None:
+        """Throw away everything received so far."""
+        self.arrived()
+        empty_maildir(self._folder / "letters")
+
+    @abstractmethod
+    def _waiting(self) -> Iterable[Path]:
+        """What it has taken and not delivered."""
