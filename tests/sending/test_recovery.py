@@ -8,16 +8,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from mailer.campaigns.ledger import Outcome, count_states, reconcile
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Delivery, DeliveryState, UncertainPolicy
 from mailer.foundation.clock import real_now
-from mailer.foundation.database import DatabaseUnavailable
+from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.journal import Journal, JournalHeld, take_over
 from mailer.launch import launch_campaign
 from mailer.runtime import Runtime
@@ -96,19 +99,25 @@ def test_a_lost_claim_is_recovered_from_its_journal(runtime: Runtime, relay: Scr
 
 
 def test_a_batch_that_could_not_be_finalised_is_by_the_process_that_sent_it(
-    runtime: Runtime, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, relay: ScriptedRelay
 ) -> None:
     runtime = with_relay(runtime, relay.port, batch_size=3)
     campaign_id = launch(runtime, 6)
 
-    def away(*_: object, **__: object) -> None:
-        raise DatabaseUnavailable("the connection was lost")
+    @dataclass(frozen=True, slots=True)
+    class AwayOnceLettersHaveLeft(Database):
+        @contextmanager
+        def write(self) -> Iterator[Session]:
+            if relay.accepted:
+                raise DatabaseUnavailable("the connection was lost")
+            with runtime.database.write() as db:
+                yield db
 
+    kept = {each.name: getattr(runtime.database, each.name) for each in fields(Database)}
     with runtime.sending_tools() as tools:
-        with monkeypatch.context() as patched:
-            patched.setattr("mailer.sending.batch.finalise_batch", away)
-            with pytest.raises(DatabaseUnavailable):
-                send_batches(tools, campaign_id=campaign_id)
+        losing = replace(tools, database=AwayOnceLettersHaveLeft(**kept))
+        with pytest.raises(DatabaseUnavailable):
+            send_batches(losing, campaign_id=campaign_id)
         assert len(relay.accepted) == 3
         with runtime.database.read() as db:
             assert count_states(db, campaign_id)["claimed"] == 3
