@@ -137,6 +137,14 @@ class SuppressionReason(StrEnum):
     MANUAL = "manual"
 
 
+class SuppressionScope(StrEnum):
+    """What an address gets no more of."""
+
+    EVERYTHING = "everything"
+    LETTERS = "letters"
+    """Still gets the reminders it asked for, and what answers something it did."""
+
+
 class Suppression(Base):
     """An address that gets no more mail, known only by its hash so that it outlives the recipient."""
 
@@ -144,6 +152,9 @@ class Suppression(Base):
 
     address_hash: Mapped[str] = mapped_column(String(32), primary_key=True)
     reason: Mapped[SuppressionReason]
+    scope: Mapped[SuppressionScope] = mapped_column(
+        default=SuppressionScope.EVERYTHING, server_default=SuppressionScope.EVERYTHING.value
+    )
     note: Mapped[str | None] = mapped_column(String(200))
     """What the administrator wrote; no personal data belongs here."""
     created_at: Mapped[datetime]

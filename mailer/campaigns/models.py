@@ -222,6 +222,23 @@ class Link(Base):
     target: Mapped[str] = mapped_column(String(2000))
 
 
+class LinkChange(Base):
+    """Who led a link elsewhere, when and why; never changed."""
+
+    __tablename__ = "link_changes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id"), index=True)
+    number: Mapped[int]
+    old_target: Mapped[str] = mapped_column(String(2000))
+    new_target: Mapped[str] = mapped_column(String(2000))
+    by: Mapped[str] = mapped_column(String(100))
+    """The account on the machine that gave the command."""
+    reason: Mapped[str | None] = mapped_column(String(300))
+    at: Mapped[datetime]
+    """Real time."""
+
+
 class Heartbeat(Base):
     """When something that must happen again and again last did."""
 
