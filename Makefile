@@ -33,7 +33,7 @@ check: $(VENV)/.development ## Format, lint, types, layers
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.development ## What a letter costs and how fast letters leave; make bench B=campaign for one (docs/benchmarks.md)
-	@set -e; for bench in $(or $(B),letters shares campaign naive distant); do $(BIN)/python bench/$$bench.py; done
+	@set -e; for bench in $(or $(B),letters shares campaign naive distant web); do $(BIN)/python bench/$$bench.py; done
 
 chaos: $(VENV)/.development ## Kill it while it sends and count every letter; N= letters, KILLS=, SEEDS=, VARIANTS=
 	@$(BIN)/python bench/chaos.py $(if $(N),--letters $(N)) $(if $(KILLS),--kills $(KILLS)) \

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.audience import freeze_audience, is_suppressed
+from mailer.campaigns.audience import freeze_audience
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.lifecycle import create_campaign
 from mailer.campaigns.models import Batch, Campaign, CampaignState, Link
@@ -32,9 +32,9 @@ from mailer.sending.frozen import CampaignLetter
 from mailer.sending.letters import LetterTools
 from mailer.sending.preflight import NOBODY, try_samples
 from mailer.sending.preparing import prepare_letter
+from mailer.sending.withholding import is_withheld
 from mailer.smtp.relays import Relay
-from recipients.importing import require_no_import_running
-from recipients.models import Recipient
+from recipients.runs import require_no_import_running
 from recipients.segments import find_segment, select_segment
 
 _log = get_log(__name__)
@@ -194,9 +194,7 @@ def _launch_reminder(
     name = _name_of(reminder)
     note = store_sent(db, reminder, campaign_id=None, audience=0, now=now)
     recipients = reminder_audience(reminder.event_id, until=reminder.due_at)
-    reached = db.scalar(
-        select(func.count()).select_from(Recipient).where(Recipient.id.in_(recipients), ~is_suppressed())
-    )
+    reached = db.scalar(select(func.count()).select_from(recipients.subquery()))
     if not reached:
         return LaunchedReminder(reminder.event_slug, reminder.lead, None, None, 0, reminder.late)
     campaign = create_campaign(
@@ -275,6 +273,7 @@ def _freeze(
         allowed=tools.settings.allowed_patterns,
         now=now,
         due_at=real_now(),
+        withheld=is_withheld(letter),
         spread=None
         if span is None
         else lambda letters: plan_parts(timetable, begins_at, span, letters=letters, most=most),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailer.foundation.clock import Clock, open_clock
-from mailer.foundation.database import Database, open_database
+from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.settings import Settings, SettingsError
 from mailer.launch import LaunchTools
 from mailer.schema import require_current_schema
@@ -84,8 +84,14 @@ class Runtime:
             journal.close()
 
 
-def open_runtime(settings: Settings) -> Runtime:
+def open_runtime(
+    settings: Settings, *, database_url: str | None = None, may_be_away: bool = False
+) -> Runtime:
     """Open what a process needs; the database is known to fit this code.
+
+    Args:
+        database_url: as another role than the settings' own.
+        may_be_away: the process can begin while the database cannot be reached.
 
     Raises:
         SettingsError: there is no key yet, or a rehearsal clock with a relay elsewhere.
@@ -97,8 +103,12 @@ def open_runtime(settings: Settings) -> Runtime:
     _ = settings.address_key
     if settings.clock and not all(relay.is_local for relay in relays_of(settings)):
         raise SettingsError("a rehearsal clock (MAILER_CLOCK) is refused with a relay elsewhere")
-    database = open_database(settings.database)
-    require_current_schema(database)
+    database = open_database(database_url or settings.database)
+    try:
+        require_current_schema(database)
+    except DatabaseUnavailable:
+        if not may_be_away:
+            raise
     return Runtime(settings, database, open_clock(settings.state_dir, settings.clock), tokens)
 
 

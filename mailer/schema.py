@@ -1,42 +1,37 @@
-"""The whole metadata, and the revision the database is at."""
+"""The whole metadata, and the revision the database is at; ``migrations.upgrading`` changes it."""
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from pathlib import Path
+
+from sqlalchemy import String, column, inspect, select, table
 from sqlalchemy.exc import DatabaseError
 
 import mailer.campaigns.models
 import mailer.events.models
+import mailer.staff.models
 import mailer.tracking.models
 import recipients.models
 from mailer.foundation.database import Base, Database, DatabaseUnavailable
 
-MODELS = (mailer.campaigns.models, mailer.events.models, mailer.tracking.models, recipients.models)
+MODELS = (
+    mailer.campaigns.models,
+    mailer.events.models,
+    mailer.staff.models,
+    mailer.tracking.models,
+    recipients.models,
+)
 """Every module with tables; importing this one makes the metadata complete."""
 
 metadata = Base.metadata
 
+_revision = table("alembic_version", column("version_num", String)).c.version_num
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
+REVISIONS = sorted(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*_*.py"))
+"""Every revision this code knows, oldest first: the numbers that their files begin with."""
+HEAD = REVISIONS[-1]
+
 
 class SchemaBehind(Exception):
     """The database is not at the revision this code needs; nothing was read or changed."""
-
-
-def upgrade_schema(database: Database) -> str:
-    """Bring the database to the newest revision, also an empty one; return the revision.
-
-    Raises:
-        SchemaBehind: it is at a revision this code does not know; nothing was changed.
-        DatabaseUnavailable: it cannot be reached.
-    """
-    revision = current_revision(database)
-    if revision is not None:
-        _require_known(revision)
-    config = _config()
-    with database.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return _head()
 
 
 def current_revision(database: Database) -> str | None:
@@ -47,7 +42,9 @@ def current_revision(database: Database) -> str | None:
     """
     try:
         with database.engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.scalar(select(_revision))
     except DatabaseError as error:
         raise DatabaseUnavailable(str(error.orig).strip().splitlines()[0]) from error
 
@@ -62,31 +59,23 @@ def require_current_schema(database: Database) -> None:
     revision = current_revision(database)
     if revision is None:
         raise SchemaBehind("the database is empty: run  mailer init")
-    if revision > _head():  # they are numbered
-        _require_known(revision)
-    if revision != _head():
+    if revision > HEAD:  # they are numbered
+        require_known(revision)
+    if revision != HEAD:
         raise SchemaBehind(
-            f"the database is at revision {revision}, this code needs {_head()}:"
+            f"the database is at revision {revision}, this code needs {HEAD}:"
             " run  mailer database upgrade"
         )
 
 
-def _require_known(revision: str) -> None:
-    scripts = ScriptDirectory.from_config(_config())
-    if revision not in {script.revision for script in scripts.walk_revisions()}:
+def require_known(revision: str) -> None:
+    """Return if this code knows the revision.
+
+    Raises:
+        SchemaBehind: it does not; nothing was changed.
+    """
+    if revision not in REVISIONS:
         raise SchemaBehind(
-            f"the database is at revision {revision}, which this code ({_head()}) does not know:"
+            f"the database is at revision {revision}, which this code ({HEAD}) does not know:"
             " it was made by another version of the mailer; install that one"
         )
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "mailer:migrations")
-    return config
-
-
-def _head() -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, Update, select, text, update
+from sqlalchemy import Connection, Update, text, update
 from sqlalchemy.orm import Session
 
 from mailer.foundation.clock import Clock
@@ -19,10 +19,10 @@ from recipients.errors import BadAddress, ImportRunning, UnreadableFile
 from recipients.models import Import, ImportState
 from recipients.reading import open_table
 from recipients.rejects import Rejects, open_rejects
+from recipients.runs import require_no_import_running
 from recipients.staging import MergeCounts, Staging
 from recipients.tables import Row, Table
 
-_SILENT_IS_DEAD = timedelta(seconds=60)
 _BEAT_EVERY_SECONDS = 5.0
 _CHUNK_ROWS = 2000
 _SHOWN_REFUSALS = 5
@@ -78,26 +78,6 @@ class ImportResult:
         """The six numbers."""
         names = ("rows", "imported", "updated", "unchanged", "duplicates", "rejected")
         return {name: getattr(self, name) for name in names}
-
-
-def require_no_import_running(db: Session, now: datetime) -> None:
-    """Return if no import is at work; one that has been silent for a minute is dead.
-
-    Args:
-        now: real time, never a rehearsal's.
-
-    Raises:
-        ImportRunning: one is.
-    """
-    alive = select(Import).where(
-        Import.state == ImportState.RUNNING, Import.beat_at > now - _SILENT_IS_DEAD
-    )
-    running = db.scalars(alive.limit(1)).first()
-    if running is not None:
-        raise ImportRunning(
-            f"an import of {running.file} is still running; wait for it to end, or, if it was killed,"
-            f" for {_SILENT_IS_DEAD.seconds} seconds"
-        )
 
 
 def import_files(

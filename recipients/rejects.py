@@ -6,21 +6,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mailer.foundation.files import create_new
+from mailer.foundation.files import create_new, is_stream
 from recipients.cells import defuse
 from recipients.columns import REJECT_HEADINGS
 
 
 class Rejects:
-    """Refused rows, written as they come; the file stands under its name only when it is whole."""
+    """Refused rows, written as they come; a file stands under its name only when it is whole."""
 
     def __init__(self, path: Path, headings: Sequence[str]) -> None:
         self.path = path
         self._headings = headings
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Refused rows are personal data: nobody but the owner may read them.
-        self._file = os.fdopen(create_new(self._partial), "w", encoding="utf-8-sig", newline="")
+        self._partial: Path | None = None
+        to: Path | int = path
+        if not is_stream(path):
+            self._partial = path.with_name(f".{path.name}.{os.getpid()}")
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Refused rows are personal data: nobody but the owner may read them.
+            to = create_new(self._partial)
+        self._file = open(to, "w", encoding="utf-8-sig", newline="")  # noqa: PTH123, SIM115
         self._writer = csv.writer(self._file, delimiter=";")
         self._write([*REJECT_HEADINGS, *headings])
 
@@ -39,13 +43,15 @@ class Rejects:
     def keep(self) -> None:
         """Give the whole file its name."""
         self._file.flush()
-        os.fsync(self._file.fileno())
-        self._partial.replace(self.path)
+        if self._partial is not None:
+            os.fsync(self._file.fileno())
+            self._partial.replace(self.path)
 
     def close(self) -> None:
         """Close the file; one that was not kept is gone."""
         self._file.close()
-        self._partial.unlink(missing_ok=True)
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
 
     def _write(self, cells: Sequence[str]) -> None:
         self._writer.writerow([defuse(cell) for cell in cells])

@@ -1,7 +1,9 @@
 """What about campaigns wants somebody's attention, in calm words."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -16,14 +18,50 @@ _OVERDUE_LEASE = timedelta(seconds=30)
 _UNENDED = (CampaignState.SCHEDULED, CampaignState.SENDING, CampaignState.PAUSED)
 
 
+class Trouble(StrEnum):
+    """What may be wrong with campaigns."""
+
+    UNCERTAIN = "uncertain"
+    """Too many letters of a campaign may or may not have arrived."""
+    STILL = "still"
+    """A campaign is sending, and nothing has moved for a while."""
+    LOST = "lost"
+    """Workers hold batches and give no sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One thing that wants somebody's attention; as text, a line for the command line."""
+
+    trouble: Trouble
+    campaign: str | None
+    """None where it is not one campaign's."""
+    count: int | None
+    """Letters, minutes or batches; None for a campaign of which nothing has moved yet."""
+
+    def __str__(self) -> str:
+        """The line."""
+        match self.trouble:
+            case Trouble.UNCERTAIN:
+                return (
+                    f"{self.campaign}: {self.count:,} letters are uncertain; see"
+                    f"  mailer campaign ledger {self.campaign} --state uncertain"
+                )
+            case Trouble.STILL:
+                since = "yet" if self.count is None else f"for {self.count} minutes"
+                return f"{self.campaign}: is sending, and nothing has moved {since}"
+            case Trouble.LOST:
+                return f"{self.count} batches are claimed by workers that give no sign of life"
+
+
 def unended_campaigns(db: Session) -> list[Campaign]:
     """Campaigns that are launched and neither finished nor cancelled, oldest first."""
     unended = select(Campaign).where(Campaign.state.in_(_UNENDED)).order_by(Campaign.id)
     return list(db.scalars(unended))
 
 
-def find_alarms(db: Session, *, now: datetime, shown: datetime, uncertain_alarm: int) -> Iterator[str]:
-    """What is wrong with campaigns, a line each.
+def find_alarms(db: Session, *, now: datetime, shown: datetime, uncertain_alarm: int) -> Iterator[Alarm]:
+    """What is wrong with campaigns.
 
     Args:
         now: real time.
@@ -32,20 +70,16 @@ def find_alarms(db: Session, *, now: datetime, shown: datetime, uncertain_alarm:
     """
     for name, count in _uncertain(db).items():
         if count >= uncertain_alarm:
-            yield (
-                f"{name}: {count:,} letters are uncertain; see  mailer campaign ledger {name}"
-                " --state uncertain"
-            )
+            yield Alarm(Trouble.UNCERTAIN, name, count)
     for name, last in _still(db, now=now, shown=shown).items():
-        since = f"for {_minutes(now - last)} minutes" if last else "yet"
-        yield f"{name}: is sending, and nothing has moved {since}"
+        yield Alarm(Trouble.STILL, name, _minutes(now - last) if last else None)
     lost = db.scalar(
         select(func.count())
         .select_from(Batch)
         .where(Batch.state == BatchState.CLAIMED, Batch.lease_until < now - _OVERDUE_LEASE)
     )
     if lost:
-        yield f"{lost} batches are claimed by workers that give no sign of life"
+        yield Alarm(Trouble.LOST, None, lost)
 
 
 def _uncertain(db: Session) -> Mapping[str, int]:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.batches import add_range_batches
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState
 from mailer.campaigns.timetable import Plan
-from recipients.models import Recipient, Suppression
+from recipients.models import Recipient, Suppression, SuppressionScope
 
 OUTSIDE_TRIAL = "outside the trial"
 _TWO_TO_32 = literal(1 << 32, BigInteger)
@@ -41,6 +41,7 @@ def freeze_audience(
     now: datetime,
     due_at: datetime,
     spread: Callable[[int], Plan] | None = None,
+    withheld: ColumnElement[bool] | None = None,
 ) -> int:
     """Write one delivery per recipient who may be written to, and the batches of first attempts.
 
@@ -56,6 +57,7 @@ def freeze_audience(
         now: the clock people see.
         due_at: real time before which no batch is claimed.
         spread: for the size of the audience, the parts it leaves in, each a batch.
+        withheld: who may not be written to; None is whoever ``is_suppressed``.
 
     Returns:
         The size of the audience; positions run from 1 to it.
@@ -67,7 +69,7 @@ def freeze_audience(
             matches_patterns(allowed).label("inside"),
             (number * _GOLDEN_RATIO % _TWO_TO_32).label("place"),
         )
-        .where(Recipient.id.in_(recipients), ~is_suppressed())
+        .where(Recipient.id.in_(recipients), ~(is_suppressed() if withheld is None else withheld))
         .subquery()
     )
     frozen = db.execute(
@@ -104,9 +106,17 @@ def freeze_audience(
     return frozen.rowcount
 
 
-def is_suppressed() -> ColumnElement[bool]:
-    """True for a recipient whose address gets no more mail."""
-    return exists().where(Suppression.address_hash == Recipient.address_hash)
+def is_suppressed(scope: SuppressionScope = SuppressionScope.LETTERS) -> ColumnElement[bool]:
+    """True for a recipient whose address gets no more mail.
+
+    Args:
+        scope: ``LETTERS`` where nobody asked for the mail, so that any suppression holds it back;
+            ``EVERYTHING`` for what the recipient asked for.
+    """
+    suppressed = exists().where(Suppression.address_hash == Recipient.address_hash)
+    if scope is SuppressionScope.EVERYTHING:
+        suppressed = suppressed.where(Suppression.scope == scope)
+    return suppressed
 
 
 def matches_patterns(patterns: Sequence[str] | None) -> ColumnElement[bool]:

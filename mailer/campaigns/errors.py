@@ -7,3 +7,7 @@ class CampaignNotFound(Exception):
 
 class NotAllowedNow(Exception):
     """The campaign's state does not allow this; nothing was changed."""
+
+
+class LinkNotFound(Exception):
+    """The campaign has no such link."""

@@ -139,6 +139,7 @@ def finalise_batch(
     now: datetime,
     back_at: datetime,
     real: datetime,
+    **noted: object,
 ) -> None:
     """Write what became of a claimed batch, under its fence, and close it.
 
@@ -152,6 +153,7 @@ def finalise_batch(
         now: the clock people see.
         back_at: real time from which those handed back may be claimed again.
         real: real time.
+        noted: what else is written of the campaign, if there is any outcome.
 
     Raises:
         FenceMoved: the batch is no longer this worker's; nothing is written.
@@ -161,6 +163,8 @@ def finalise_batch(
         _hand_back(db, batch, handed_back, back_at=back_at)
     if outcomes:
         _write(db, batch, outcomes, now=now, real=real)
+        ours = Campaign.id == batch.campaign_id
+        db.execute(update(Campaign).where(ours).values(progressed_at=real, **noted))
     state = db.scalar(select(Campaign.state).where(Campaign.id == batch.campaign_id))
     if state == CampaignState.CANCELLED:  # while the batch was at work
         cancel_unclaimed(db, batch.campaign_id, now=now)
@@ -192,6 +196,21 @@ def release_waiting(db: Session, *, now: datetime) -> None:
             .where(Delivery.campaign_id == campaign_id, again)
         )
         offer_again(db, campaign_id, chosen, was=_WAITING, now=now)
+
+
+def release_deferred(db: Session, campaign_id: int, *, now: datetime) -> int:
+    """Put one campaign's deferred deliveries whose time has come into retry batches; return how many.
+
+    Args:
+        now: real time.
+    """
+    due = (Delivery.due_at <= now, Delivery.state == DeliveryState.DEFERRED)
+    chosen = (
+        select(Delivery.position)
+        .join(Campaign, Campaign.id == Delivery.campaign_id)
+        .where(Delivery.campaign_id == campaign_id, *due, Campaign.state == CampaignState.SENDING)
+    )
+    return offer_again(db, campaign_id, chosen, was=[DeliveryState.DEFERRED], now=now)
 
 
 def offer_again(
@@ -439,7 +458,6 @@ def _write(
         _write_named(db, batch, named, now=now, real=real)
     if by_range:
         _write_range(db, batch, in_range, expected=count, now=now, real=real)
-    db.execute(update(Campaign).where(Campaign.id == batch.campaign_id).values(progressed_at=real))
 
 
 def _hand_back(db: Session, batch: Batch, positions: Collection[int], *, back_at: datetime) -> None:

@@ -15,9 +15,8 @@ from mailer.campaigns.models import (
 )
 from recipients.models import Recipient
 
-_OFFERED = (
+_ATTEMPTED = (
     DeliveryState.SENT,
-    DeliveryState.DEFERRED,
     DeliveryState.BOUNCED,
     DeliveryState.COMPLAINED,
     DeliveryState.UNCERTAIN,
@@ -74,7 +73,9 @@ def _delivery_problems(db: Session, campaign: Campaign) -> Iterator[str]:
         "sent deliveries name neither relay and reply nor what else shows it": and_(
             state == DeliveryState.SENT, unanswered, Delivery.reason.is_(None)
         ),
-        "deliveries were offered and count no attempt": and_(state.in_(_OFFERED), Delivery.attempts < 1),
+        "deliveries were offered and count no attempt": and_(
+            state.in_(_ATTEMPTED), Delivery.attempts < 1
+        ),
         "deliveries do not say why": and_(state.in_(_EXPLAINED), Delivery.reason.is_(None)),
         "deliveries came to their state at no known time": and_(
             state != DeliveryState.PENDING, Delivery.at.is_(None)

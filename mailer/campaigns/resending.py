@@ -10,7 +10,7 @@ from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.ledger import lock_campaign, offer_again
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState
-from recipients.models import Recipient
+from recipients.models import Recipient, SuppressionScope
 
 RESENDABLE = (
     DeliveryState.DEFERRED,
@@ -91,8 +91,9 @@ def _require_launched(campaign: Campaign) -> None:
 
 
 def _chosen(campaign: Campaign, state: DeliveryState) -> Select[int]:
+    scope = SuppressionScope.EVERYTHING if campaign.auto_submitted else SuppressionScope.LETTERS
     return (
         select(Delivery.position)
         .join(Recipient, Recipient.id == Delivery.recipient_id)
-        .where(Delivery.campaign_id == campaign.id, Delivery.state == state, ~is_suppressed())
+        .where(Delivery.campaign_id == campaign.id, Delivery.state == state, ~is_suppressed(scope))
     )

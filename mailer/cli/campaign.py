@@ -7,6 +7,7 @@ from mailer.campaigns.models import UncertainPolicy
 from mailer.cli.campaign_course import cancel, pause, resend, resume
 from mailer.cli.campaign_ledger import ledger, reconcile
 from mailer.cli.campaign_letter import preview, test
+from mailer.cli.campaign_link import link
 from mailer.cli.campaign_queue import queue
 from mailer.cli.campaign_status import status
 from mailer.cli.output import json_option, print_json, print_table, runtime_of, say
@@ -30,6 +31,7 @@ _VERBS = (
     resend,
     reconcile,
     ledger,
+    link,
 )
 
 

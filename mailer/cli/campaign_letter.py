@@ -50,7 +50,7 @@ def preview(
         else:
             letter = open_letter(db, row)
         to = sample_addressee(db, find_recipient(db, email))
-    rendered = render_letter(runtime.letter_tools, letter, to)
+    rendered = render_letter(runtime.letter_tools, letter, to, in_browser=form == "html")
     note = letter.letter.source.preview_note
     if note:
         say(note)

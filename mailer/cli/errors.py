@@ -2,7 +2,7 @@
 
 from sqlalchemy.exc import OperationalError
 
-from mailer.campaigns.errors import CampaignNotFound, NotAllowedNow
+from mailer.campaigns.errors import CampaignNotFound, LinkNotFound, NotAllowedNow
 from mailer.embedded.errors import (
     AlreadyRunning,
     BadFaults,
@@ -19,6 +19,7 @@ from mailer.launch import LaunchRefused
 from mailer.rendering.errors import LetterError, LetterNotFound, RecipientValueError
 from mailer.schema import SchemaBehind
 from mailer.smtp.errors import RelayUnavailable
+from mailer.staff.errors import AccountExists, AccountNotFound, BadAccountName, WeakPassword
 from recipients.errors import (
     BadAddress,
     BadRule,
@@ -41,21 +42,26 @@ _CODES: dict[type[Exception], int] = {
     UnreadableFile: FAILED,
     BadRule: FAILED,
     BadAddress: FAILED,
+    BadAccountName: FAILED,
+    WeakPassword: FAILED,
     BadFaults: FAILED,
     DemoFailed: FAILED,
     ServiceFailed: FAILED,
     CampaignNotFound: NOT_FOUND,
+    LinkNotFound: NOT_FOUND,
     LetterNotFound: NOT_FOUND,
     EventNotFound: NOT_FOUND,
     EventFileNotFound: NOT_FOUND,
     RecipientNotFound: NOT_FOUND,
     SegmentNotFound: NOT_FOUND,
     InputNotFound: NOT_FOUND,
+    AccountNotFound: NOT_FOUND,
     FaultsNotFound: NOT_FOUND,
     NotAllowedNow: NOT_NOW,
     AlreadyRunning: NOT_NOW,
     ImportRunning: NOT_NOW,
     SegmentExists: NOT_NOW,
+    AccountExists: NOT_NOW,
     DatabaseUnavailable: UNAVAILABLE,
     ProgramMissing: UNAVAILABLE,
     RelayUnavailable: UNAVAILABLE,

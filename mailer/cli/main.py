@@ -19,6 +19,7 @@ NOUNS = {
     "status": ("mailer.cli.status:status", "Whether all is well, on one screen."),
     "stop": ("mailer.cli.stop:stop", "Pause every campaign at once."),
     "web": ("mailer.cli.service:web", "Only the web application."),
+    "drain": ("mailer.cli.service:drain", "Only what moves readers' deeds into the database."),
     "sink": (
         "mailer.cli.service:sink",
         "A mail server that keeps letters instead of delivering them.",
@@ -36,6 +37,11 @@ NOUNS = {
     ),
     "reminder": ("mailer.cli.reminder:reminder", "What is due when, and to how many."),
     "report": ("mailer.cli.report:report", "How it went."),
+    "tracking": (
+        "mailer.cli.tracking:tracking",
+        "What is kept of one person's doings; people and machines judged anew.",
+    ),
+    "staff": ("mailer.cli.staff:staff", "Who may look at the staff pages."),
     "completion": ("mailer.cli.setup:completion", "Completion script for bash, zsh or fish."),
 }
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mailer.foundation.files import create_new
+from mailer.foundation.files import create_new, is_stream
 from mailer.foundation.log import configure_log
 from mailer.foundation.settings import Settings, load_settings
 from mailer.runtime import Runtime, open_runtime
@@ -110,7 +110,7 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        if path.exists() and not path.is_file():
+        if is_stream(path):
             with path.open("wb") as stream:
                 yield stream
             return

@@ -22,11 +22,22 @@ from recipients.columns import Column
 from recipients.errors import BadAddress
 from recipients.finding import find_recipient
 from recipients.importing import ImportOptions, ImportResult, import_files
-from recipients.models import Recipient, RecipientSource, Suppression, SuppressionReason
+from recipients.models import (
+    Recipient,
+    RecipientSource,
+    Suppression,
+    SuppressionReason,
+    SuppressionScope,
+)
 from recipients.segments import find_segment, select_segment
-from recipients.suppression import find_suppression, suppress, unsuppress
+from recipients.suppression import LONGEST_NOTE, find_suppression, suppress, unsuppress
 
-_LONGEST_NOTE = 200
+_BY_THE_OFFICE = "told to the office"
+"""The note of an unsubscription that the recipient cannot take back alone."""
+_GETS = {
+    SuppressionScope.EVERYTHING: "no more mail",
+    SuppressionScope.LETTERS: "no more letters, only the reminders it asks for",
+}
 _LONGEST_SOURCE = 64
 
 
@@ -197,24 +208,30 @@ def show(ctx: click.Context, email: str, as_json: bool) -> None:
     required=True,
     help="unsubscribed, bounced, complained, objected, or your own words (kept as a note).",
 )
+@click.option(
+    "--only",
+    type=click.Choice([SuppressionScope.LETTERS.value]),
+    help="letters: reminders the recipient asked for still come.",
+)
 @json_option
 @click.pass_context
-def suppress_(ctx: click.Context, email: str, reason: str, as_json: bool) -> None:
+def suppress_(ctx: click.Context, email: str, reason: str, only: str | None, as_json: bool) -> None:
     """Let an address get no more mail, whether or not it stands in the table."""
     kind, note = _read_reason(reason)
+    scope = SuppressionScope(only) if only else SuppressionScope.EVERYTHING
     runtime = runtime_of(ctx)
     hashed = hash_address(runtime.settings.address_key, _parse(email))
     with runtime.database.write() as db:
-        added = suppress(db, hashed, kind, now=runtime.clock.now(), note=note)
+        added = suppress(db, hashed, kind, now=runtime.clock.now(), scope=scope, note=note)
         kept = find_suppression(db, hashed)
         assert kept is not None
     if as_json:
-        print_json({"suppressed": kept.reason, "changed": added})
+        print_json({"suppressed": kept.reason, "suppressed_scope": kept.scope, "changed": added})
     elif added:
-        say(f"suppressed ({kept.reason}): it gets no more mail")
+        say(f"suppressed ({kept.reason}): it gets {_GETS[kept.scope]}")
     else:
         day = kept.created_at.astimezone(runtime.settings.zone).date()
-        say(f"it was suppressed already ({kept.reason}, {day})")
+        say(f"it was suppressed already ({kept.reason}, {day}): it gets {_GETS[kept.scope]}")
 
 
 @recipient.command("unsuppress")
@@ -237,7 +254,7 @@ def describe_recipients(db: Session, ids: Select[int]) -> list[dict[str, Any]]:
     """The fields of recipients in order of id, and why each gets no mail (or False)."""
     wanted = ids.subquery()
     found = db.execute(
-        select(Recipient, Suppression.reason)
+        select(Recipient, Suppression)
         .outerjoin(Suppression, Suppression.address_hash == Recipient.address_hash)
         .where(Recipient.id.in_(select(wanted)))
         .order_by(Recipient.id)
@@ -246,10 +263,10 @@ def describe_recipients(db: Session, ids: Select[int]) -> list[dict[str, Any]]:
     on_lists = select(RecipientSource).where(RecipientSource.recipient_id.in_(select(wanted)))
     for each in db.scalars(on_lists.order_by(RecipientSource.source)):
         sources.setdefault(each.recipient_id, []).append(each.source)
-    return [_describe(recipient, reason, sources.get(recipient.id, [])) for recipient, reason in found]
+    return [_describe(each, suppression, sources.get(each.id, [])) for each, suppression in found]
 
 
-def _describe(found: Recipient, reason: SuppressionReason | None, sources: list[str]) -> dict[str, Any]:
+def _describe(found: Recipient, kept: Suppression | None, sources: list[str]) -> dict[str, Any]:
     return {
         "email": found.email,
         "name": found.name,
@@ -262,7 +279,8 @@ def _describe(found: Recipient, reason: SuppressionReason | None, sources: list[
         "language": found.language,
         "source": sources,
         "attributes": found.attributes,
-        "suppressed": reason or False,
+        "suppressed": kept.reason if kept else False,
+        "suppressed_scope": kept.scope if kept else None,
         "domain": found.domain,
         "shared": found.shared,
         "tracking": found.tracking,
@@ -274,9 +292,10 @@ def _describe(found: Recipient, reason: SuppressionReason | None, sources: list[
 def _read_reason(text: str) -> tuple[SuppressionReason, str | None]:
     word = text.strip().casefold()
     if word in list(SuppressionReason):
-        return SuppressionReason(word), None
-    if not word or len(text) > _LONGEST_NOTE:
-        raise click.BadParameter(f"must have 1 to {_LONGEST_NOTE} characters", param_hint="--reason")
+        kind = SuppressionReason(word)
+        return kind, _BY_THE_OFFICE if kind is SuppressionReason.UNSUBSCRIBED else None
+    if not word or len(text) > LONGEST_NOTE:
+        raise click.BadParameter(f"must have 1 to {LONGEST_NOTE} characters", param_hint="--reason")
     return SuppressionReason.MANUAL, text.strip()
 
 

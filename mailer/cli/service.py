@@ -1,4 +1,4 @@
-"""`mailer up | web | sink | demo`: what runs until it is told to stop."""
+"""`mailer up | web | drain | sink | demo`: what runs until it is told to stop."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,12 @@ from mailer.embedded.errors import BadFaults, FaultsNotFound, ServiceFailed
 from mailer.embedded.fault_file import load_faults
 from mailer.embedded.faults import Faults
 from mailer.embedded.processes import Stop
-from mailer.embedded.services import LOOPBACK, child_environment, services
+from mailer.embedded.services import LOOPBACK, MAILER, child_environment, services
 from mailer.embedded.sink import Behave, new_event_loop, serve_sink
 from mailer.embedded.supervisor import Supervisor, only_one
 from mailer.foundation.log import configure_log
+from mailer.foundation.settings import Settings
+from mailer.runtime import Runtime, open_runtime
 
 _FAULTS = """\b
 A faults file makes it misbehave, to the same addresses in every run:
@@ -71,13 +73,46 @@ def up(ctx: click.Context, port: int) -> None:
 @click.command()
 @click.option("--port", type=_port, default=8000, show_default=True)
 @click.option("--host", default=LOOPBACK, show_default=True, help="The address to listen on.")
+@click.option(
+    "--drain/--no-drain", default=True, help="Keep  mailer drain  running beside it (default: yes)."
+)
+@click.option(
+    "--only",
+    type=click.Choice(["public", "staff"]),
+    help="Only the public pages and links, or only the staff pages; default: all in one process.",
+)
 @click.pass_context
-def web(ctx: click.Context, port: int, host: str) -> None:
-    """Run only the web application."""
-    runtime = runtime_of(ctx)
+def web(ctx: click.Context, port: int, host: str, drain: bool, only: str | None) -> None:
+    """Run only the web application, and the drainer beside it.
+
+    It starts, and answers links, also while the database is away.
+    """
+    settings = settings_of(ctx)
+    is_staff = only == "staff"
+    runtime = _open_patiently(ctx, settings, settings.database if is_staff else settings.web_database)
     # Command line and web are two doors of one house: neither imports the other, this one opens it.
+    drainer = None
+    if drain and not is_staff:
+        program = importlib.import_module("mailer.web.company").Program
+        drainer = program((*MAILER, "drain"), child_environment(ctx.find_root().obj or {}))
     with contextlib.suppress(KeyboardInterrupt):  # the server has ended in order by then
-        importlib.import_module("mailer.web.server").serve(runtime, host, port)
+        importlib.import_module("mailer.web.server").serve(runtime, host, port, drainer, only=only)
+
+
+@click.command()
+@click.option("--parent", type=int, hidden=True, help="The process to end with.")
+@click.pass_context
+def drain(ctx: click.Context, parent: int | None) -> None:
+    """Move what readers do from the web's journals into the database.
+
+    One does it per state folder; a second one stands by.  mailer web  keeps one running.
+    """
+    settings = settings_of(ctx)
+    runtime = _open_patiently(ctx, settings, settings.drain_database)
+    stop = Stop()
+    _stop_on_signals(stop)
+    run = importlib.import_module("mailer.web.draining").run_drainer
+    run(runtime, lambda: stop.asked, parent)
 
 
 @click.command(epilog=_FAULTS)
@@ -171,6 +206,14 @@ def demo(recipients: int) -> None:
     """
     folder = Path("var/demo").absolute()
     click.echo(run_demo(folder, recipients=recipients, tell=say, show=click.echo))
+
+
+def _open_patiently(ctx: click.Context, settings: Settings, database_url: str) -> Runtime:
+    """A runtime for what goes on while the database is away."""
+    configure_log(settings.log_format)
+    runtime = open_runtime(settings, database_url=database_url, may_be_away=True)
+    ctx.call_on_close(runtime.database.dispose)
+    return runtime
 
 
 async def _until_signalled(serving: Coroutine[Any, Any, None]) -> None:

@@ -17,21 +17,27 @@ from urllib.parse import urlsplit
 import click
 import redis
 from click.shell_completion import get_completion_class
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from mailer.cli.main import cli
 from mailer.cli.output import json_option, print_json, print_table, say, settings_of
 from mailer.embedded.errors import ProgramMissing
 from mailer.embedded.redis import find_server
+from mailer.foundation.clock import Clock
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.log import configure_log
 from mailer.foundation.settings import SECRETS, Settings, SettingsError, settings_path
-from mailer.schema import SchemaBehind, current_revision, require_current_schema, upgrade_schema
+from mailer.migrations.upgrading import upgrade_schema
+from mailer.roles import BadRoleName, write_grants
+from mailer.schema import SchemaBehind, current_revision, require_current_schema
 from mailer.sending.letters import list_id
 from mailer.smtp.errors import RelayUnavailable
 from mailer.smtp.patience import Patience
 from mailer.smtp.pool import check_relay
 from mailer.smtp.relays import BadRelay, parse_relay
+from mailer.tracking.journals import web_folder
+from mailer.tracking.watching import find_alarms, watch_journals
 
 _CONNECT_SECONDS = 3.0
 _REPLY_SECONDS = 10.0
@@ -59,6 +65,9 @@ suppression_key = "{suppression_key}"
 
 # The base of every tracked link; https anywhere but on this machine.
 # public_url = "https://brev.eksempel.example"
+
+# The proxy that speaks TLS before the web application: the address its connections come from.
+# trusted_proxies = "127.0.0.1"
 
 # Trial mode: the only addresses or domains that get mail.
 # allow_only = "eksempel.example"
@@ -135,11 +144,15 @@ def _make_state_dir(settings: Settings) -> None:
         ) from error
 
 
+def _opened(settings: Settings) -> contextlib.AbstractContextManager[Database]:
+    return _opened_url(settings, settings.database)
+
+
 @contextlib.contextmanager
-def _opened(settings: Settings) -> Iterator[Database]:
+def _opened_url(settings: Settings, url: str) -> Iterator[Database]:
     configure_log(settings.log_format)
     try:
-        database = open_database(settings.database)
+        database = open_database(url)
     except OSError as error:
         raise DatabaseUnavailable(f"{error.filename}: {error.strerror}") from error
     try:
@@ -161,7 +174,7 @@ def _upgrade(settings: Settings) -> str:
 
 @click.group()
 def database() -> None:
-    """Upgrade or check the database."""
+    """Upgrade or check the database, or print the rights of its roles."""
 
 
 @database.command()
@@ -186,6 +199,23 @@ def check(ctx: click.Context, as_json: bool) -> None:
         print_json({"ok": True, "revision": revision})
     else:
         say(f"database: at revision {revision}, as this code needs it")
+
+
+@database.command()
+@click.option("--public", metavar="NAME", help="The role of the public web process: it only reads.")
+@click.option("--drain", metavar="NAME", help="The role of  mailer drain.")
+def roles(public: str | None, drain: str | None) -> None:
+    """Print SQL that gives PostgreSQL's roles what they need and nothing else.
+
+    The roles exist already; the owner of the tables runs it, again after each upgrade:
+    mailer database roles --public NAME --drain NAME | psql DATABASE
+    """
+    if public is None and drain is None:
+        raise click.UsageError("name a role: --public NAME, --drain NAME, or both")
+    try:
+        click.echo(write_grants(public=public, drain=drain), nl=False)
+    except BadRoleName as error:
+        raise click.UsageError(str(error)) from error
 
 
 @click.group()
@@ -269,10 +299,13 @@ def _check_all(in_force: Settings) -> list[Check]:
         _check_keys(in_force),
         _check_state_dir(in_force),
         _check_database(in_force),
+        *_check_roles(in_force),
         _check_redis(in_force),
         _check_sender(in_force),
         _check_tracking(in_force),
         _check_public_url(in_force),
+        _check_proxies(in_force),
+        _check_journals(in_force),
         *_check_templates(in_force),
         *_check_relays(in_force),
     ]
@@ -316,6 +349,26 @@ def _check_database(in_force: Settings) -> Check:
             return Check("database", ok=True, detail=f"revision {current_revision(opened)}")
     except (DatabaseUnavailable, SchemaBehind) as error:
         return Check("database", ok=False, detail=str(error))
+
+
+def _check_roles(in_force: Settings) -> list[Check]:
+    """Only those that are set: whether each gets in."""
+    checks = []
+    for name, url in (
+        ("web database", in_force.web_database),
+        ("drain database", in_force.drain_database),
+    ):
+        if url == in_force.database:
+            continue
+        role = make_url(url).username or "as this account"
+        try:
+            with _opened_url(in_force, url) as opened:
+                require_current_schema(opened)
+        except (DatabaseUnavailable, SchemaBehind) as error:
+            checks.append(Check(name, ok=False, detail=str(error)))
+        else:
+            checks.append(Check(name, ok=True, detail=f"{role} gets in"))
+    return checks
 
 
 def _check_redis(in_force: Settings) -> Check:
@@ -364,6 +417,26 @@ def _check_public_url(in_force: Settings) -> Check:
     safe = parts.scheme == "https" or parts.hostname in _LOOPBACK_NAMES
     advice = "" if safe else ": must be https anywhere but on this machine (RFC 8058)"
     return Check("public url", safe, in_force.public_url + advice)
+
+
+def _check_proxies(in_force: Settings) -> Check:
+    """Behind a proxy nobody told us of, all readers seem to come from one place."""
+    if in_force.proxies:
+        return Check("proxies", ok=True, detail=f"{', '.join(in_force.proxies)} are believed")
+    if urlsplit(in_force.public_url).scheme == "https":
+        advice = (
+            "none is named, but the public url is https: set trusted_proxies to the address the"
+            " proxy comes from, or all readers seem to be one network"
+        )
+        return Check("proxies", ok=False, detail=advice)
+    return Check("proxies", ok=True, detail="none: readers come to us directly")
+
+
+def _check_journals(in_force: Settings) -> Check:
+    watch = watch_journals(web_folder(in_force.state_dir))
+    wrong = find_alarms(watch, now=Clock(in_force.state_dir if in_force.clock else None).now())
+    detail = f"{watch.journals} journals, {watch.unmoved_bytes:,} bytes to move"
+    return Check("web journals", ok=not wrong, detail="; ".join(wrong) or detail)
 
 
 def _check_relays(in_force: Settings) -> list[Check]:

@@ -19,7 +19,7 @@ from mailer.cli.output import json_option, print_json, print_table, runtime_of, 
 from mailer.embedded.processes import PidFile
 from mailer.events.models import ReminderState
 from mailer.events.reminders import plan_reminders, reminder_letters
-from mailer.foundation.clock import real_now
+from mailer.foundation.clock import Clock, real_now
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import Settings
 from mailer.runtime import Runtime, relays_of, template_folders
@@ -30,6 +30,9 @@ from mailer.smtp.errors import RelayUnavailable
 from mailer.smtp.patience import Patience
 from mailer.smtp.pool import check_relay
 from mailer.smtp.relays import Relay
+from mailer.tracking.journals import web_folder
+from mailer.tracking.watching import find_alarms as find_journal_alarms
+from mailer.tracking.watching import watch_journals
 
 _ANSWER_SECONDS = 3.0
 _SWEEP_LATE = timedelta(seconds=60)
@@ -90,6 +93,7 @@ def _look(ctx: click.Context, settings: Settings) -> Overview:
         overview.processes += [other.result() for other in others]
         overview.relays += relays.result()
     overview.processes += _children(settings)
+    _look_at_web_journals(settings, overview)
     journals = look_at_journals(settings.state_dir)
     if journals.unread:
         overview.alarms.append(
@@ -98,6 +102,17 @@ def _look(ctx: click.Context, settings: Settings) -> Overview:
     detail = f"{journals.living} sending processes on this machine"
     overview.processes.append(Part("senders", ok=True if journals.living else None, detail=detail))
     return overview
+
+
+def _look_at_web_journals(settings: Settings, overview: Overview) -> None:
+    watch = watch_journals(web_folder(settings.state_dir))
+    shown = Clock(settings.state_dir if settings.clock else None).now()
+    overview.alarms += find_journal_alarms(watch, now=shown)
+    if watch.drainer_lives or watch.journals:
+        detail = f"{watch.unmoved_bytes:,} bytes to move" if watch.drainer_lives else "none runs here"
+        overview.processes.append(
+            Part("drainer", ok=True if watch.drainer_lives else None, detail=detail)
+        )
 
 
 def _look_into_database(runtime: Runtime, overview: Overview) -> None:
@@ -109,9 +124,8 @@ def _look_into_database(runtime: Runtime, overview: Overview) -> None:
             look_at(db, campaign, now=now, shown=shown, zone=settings.zone)
             for campaign in unended_campaigns(db)
         ]
-        overview.alarms += find_alarms(
-            db, now=now, shown=shown, uncertain_alarm=settings.uncertain_alarm
-        )
+        alarms = find_alarms(db, now=now, shown=shown, uncertain_alarm=settings.uncertain_alarm)
+        overview.alarms += map(str, alarms)
         planned = plan_reminders(
             db,
             reminder_letters(template_folders(settings)),

@@ -42,6 +42,7 @@ _SCANNED = 3
 _SEED = 2014
 _POLL_SECONDS = 0.7
 _START_SECONDS = 90.0
+_DRAIN_SECONDS = 30.0
 _LETTERS_A_SECOND_AT_LEAST = 20
 _GONE_SHARE = 0.01
 _WAVES = (
@@ -298,9 +299,20 @@ def _let_them_act(stage: _Stage) -> None:
         f" {time.monotonic() - began:.1f} s: {counted or 'nothing'}."
     )
     for gone in deeds.unsubscribed[:1]:
-        shown = stage.commands.read("recipient", "show", gone)
-        if shown["suppressed"] != "unsubscribed":
+        _wait_until_suppressed(stage, gone)
+
+
+def _wait_until_suppressed(stage: _Stage, email: str) -> None:
+    """Return once an unsubscription is in force; it is on the disk, and soon in the database.
+
+    Raises:
+        DemoFailed: it takes too long.
+    """
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while stage.commands.read("recipient", "show", email)["suppressed"] != "unsubscribed":
+        if time.monotonic() > deadline:
             raise DemoFailed("a recipient unsubscribed and is not suppressed")
+        time.sleep(_POLL_SECONDS)
 
 
 def _remind(stage: _Stage) -> None:

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.linking import retarget
 from mailer.campaigns.models import Link
 from mailer.events.errors import BadEventValue, EventNotFound
 from mailer.events.fields import read_field
 from mailer.events.files import EventEntry, RefusedEntry, read_event_file
 from mailer.events.models import Event, EventState
+from mailer.foundation.clock import real_now
 
 DEFAULT_TIMEZONE = "Europe/Copenhagen"
 
@@ -123,27 +125,37 @@ def _new_event(entry: EventEntry, timezone: str, now: datetime) -> Event:
 def _apply(db: Session, event: Event, values: Mapping[str, object], *, now: datetime) -> list[str]:
     """Set the values that differ, in one revision; return the names of those fields."""
     changed = [field for field, value in values.items() if getattr(event, field) != value]
+    before = {field: getattr(event, field) for field in changed}
     for field in changed:
         setattr(event, field, values[field])
     if changed:
         event.updated_at = now
     if _IN_CALENDAR.intersection(changed):
         event.sequence += 1
-    _retarget_links(db, event, changed)
+    _retarget_links(db, event, before)
     return changed
 
 
-def _retarget_links(db: Session, event: Event, changed: list[str]) -> None:
-    """Point the links of all letters, sent ones too, where the event now says.
+def _retarget_links(db: Session, event: Event, before: Mapping[str, object]) -> None:
+    """Point the links of all letters, sent ones too, where the event now says, on record.
 
-    While there is no such address, they open our own page of the event, which says so.
+    While there is no such address, they open our own page of the event, which says so. A link that
+    somebody led elsewhere by hand stays where it is.
     """
+    page = f"/events/{event.slug}"
     for field, key in (("programme_url", "programme"), ("registration_url", "registration")):
-        if field not in changed:
+        if field not in before:
             continue
-        keys = [f"events.{key}/{event.slug}", f"event.{key}/{event.slug}", f"event.{key}"]
-        db.execute(
-            update(Link)
-            .where(Link.event_slug == event.slug, Link.key.in_(keys))
-            .values(target=getattr(event, field) or f"/events/{event.slug}")
+        following = select(Link).where(
+            Link.event_slug == event.slug,
+            Link.key == f"events.{key}/{event.slug}",
+            Link.target.in_([before[field] or page, page]),
         )
+        for link in db.scalars(following).all():
+            retarget(
+                db,
+                link,
+                getattr(event, field) or page,
+                reason=f"{field} of {event.slug}",
+                now=real_now(),
+            )

@@ -7,11 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, func, select, union
+from sqlalchemy import Select, func, or_, select, union
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.models import Campaign, Delivery, Link
 from mailer.campaigns.timetable import resolve_local
 from mailer.events.catalogue import list_events
@@ -19,7 +18,9 @@ from mailer.events.dates import Lead, due_moment, parse_lead
 from mailer.events.errors import AlreadySent, BadLead
 from mailer.events.fields import FIELDS
 from mailer.events.models import Event, EventState, Reminder, ReminderRequest, ReminderState
+from mailer.events.requests import gets_no_reminder
 from mailer.foundation.log import get_log
+from mailer.foundation.settings import TrackingMode
 from mailer.rendering.errors import LetterError
 from mailer.rendering.source import LetterSource, list_letters, load_letter
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
@@ -27,9 +28,6 @@ from recipients.models import Recipient, TrackingChoice
 
 ON_TIME = timedelta(minutes=10)
 """A reminder that leaves within this time of its due moment is not late: some ticks may fail."""
-
-_PERSONAL_MODES = ("personal", "consent")
-"""Modes that may keep a click with its recipient; under consent, only for those who gave it."""
 
 _log = get_log(__name__)
 
@@ -120,10 +118,29 @@ def due_reminders(
     return _count_audiences(db, due, now=now)
 
 
-def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select[int]:
-    """The ids of those who asked or clicked, less those who get no more mail.
+def count_overdue(
+    db: Session,
+    letters: Sequence[LetterSource],
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    grace: timedelta,
+) -> int:
+    """How many reminders should have gone a while ago and still may; reads nothing about anybody.
 
-    Machines' clicks count for nothing, nor do those of people who object to being tracked.
+    Raises:
+        LetterError: as ``plan_reminders``.
+    """
+    plan = _derive(db, letters, now=now, zone=zone, grace=grace)
+    return sum(planned.state is ReminderState.DUE and planned.late for planned in plan)
+
+
+def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select[int]:
+    """The ids of those who asked or clicked, less those who may not be reminded.
+
+    Machines' clicks count for nothing, those that may be do: one reminder too many is the lesser
+    harm. Nor does a click count of somebody who objects to being tracked, or who under consent gives it
+    no more.
 
     Args:
         until: only those who asked or clicked by then: a reminder's due moment, so that whoever
@@ -149,7 +166,11 @@ def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select
         .where(
             Event.id == event_id,
             Link.kind == "registration",
-            Campaign.tracking.in_(_PERSONAL_MODES),
+            or_(
+                Campaign.tracking == TrackingMode.PERSONAL,
+                (Campaign.tracking == TrackingMode.CONSENT)
+                & (Recipient.tracking == TrackingChoice.CONSENT),
+            ),
             TrackingEvent.campaign_id.in_(telling),  # else SQLite reads the log of all campaigns
             TrackingEvent.kind == TrackingKind.CLICK,
             TrackingEvent.label != Label.MACHINE,
@@ -160,8 +181,9 @@ def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select
         asked = asked.where(ReminderRequest.asked_at <= until)
         clicked = clicked.where(TrackingEvent.at <= until)
     interested = union(asked, clicked).subquery()
+    slug = select(Event.slug).where(Event.id == event_id).scalar_subquery()
     return select(Recipient.id).where(
-        Recipient.id.in_(select(interested.c.recipient_id)), ~is_suppressed()
+        Recipient.id.in_(select(interested.c.recipient_id)), ~gets_no_reminder(slug)
     )
 
 

@@ -26,17 +26,39 @@ class Journal:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._torn = False
         self._descriptor = _hold(path)
         while os.fstat(self._descriptor).st_nlink == 0:  # cleared away before we held it
             os.close(self._descriptor)
             self._descriptor = _hold(path)
 
     def write(self, line: str) -> None:
-        """Note one line; when this returns, a kill of the process cannot lose it."""
-        data = line.encode() + b"\n"
-        written = os.write(self._descriptor, data)
-        if written != len(data):
+        """Note one line; when this returns, a kill of the process cannot lose it.
+
+        Raises:
+            OSError: it is not noted.
+        """
+        if not self.append(line.encode() + b"\n"):
             raise OSError(f"short write to {self.path.name}")
+
+    def append(self, lines: bytes) -> int:
+        """Note whole lines, each with its end, in one write; return how many of them are noted.
+
+        Fewer than there are: the disk is full. What was cut short then stays a line of its own, which
+        nothing that is noted later runs into.
+
+        Raises:
+            OSError: none is noted.
+        """
+        data = b"\n" + lines if self._torn else lines
+        written = os.write(self._descriptor, data)
+        if written == len(data):
+            self._torn = False
+            return lines.count(b"\n")
+        kept = data[:written]
+        noted = kept.count(b"\n") - (self._torn and written > 0)
+        self._torn = not kept.endswith(b"\n") if kept else self._torn
+        return noted
 
     def sync(self) -> None:
         """Put what was noted on the disk."""

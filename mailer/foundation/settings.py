@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from email.utils import parseaddr
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -33,7 +34,17 @@ from sqlalchemy.exc import ArgumentError
 
 SETTINGS_FILE = "mailer.toml"
 SECRETS = frozenset(
-    {"database_url", "redis_url", "smtp_relays", "secret_key", "secret_keys_old", "suppression_key"}
+    {
+        "database_url",
+        "web_database_url",
+        "drain_database_url",
+        "redis_url",
+        "smtp_relays",
+        "secret_key",
+        "secret_keys_old",
+        "suppression_key",
+        "metrics_token",
+    }
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE_ADDRESS = re.compile(r"[^\s<>@,;:\"\\]+@[^\s<>@,;:\"\\]+")
@@ -45,6 +56,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 _DKIM_KEY = re.compile(rf"{_NAME}:{_NAME}:/[^\x00-\x1f\x7f]+")
 _SHORTEST_KEY = 16
+_BEARER_TOKEN = re.compile(rf"[A-Za-z0-9._~+/-]{{{_SHORTEST_KEY},}}=*")
 _ENCODED = "; in a password / ? # @ and the like are written %2F %3F %23 %40"
 _UNIX_SOCKET_LIMIT = 107  # unix(7), less the closing NUL
 
@@ -85,11 +97,16 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("MAILER_DATABASE_URL", "DATABASE_URL")
     )
+    web_database_url: SecretStr | None = None
+    drain_database_url: SecretStr | None = None
     redis_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("MAILER_REDIS_URL", "REDIS_URL")
     )
     smtp_relays: SecretStr | None = None
     public_url: str = "http://127.0.0.1:8000"
+    trusted_proxies: str | list[str] | None = None
+    web_requests_per_second: int = Field(default=20_000, ge=10, le=1_000_000)
+    metrics_token: SecretStr | None = None
     secret_key: SecretStr | None = None
     secret_keys_old: SecretStr | None = None
     suppression_key: SecretStr | None = None
@@ -155,7 +172,23 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("database_url")
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _BEARER_TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError(
+                f"must be {_SHORTEST_KEY} or more letters, digits and -._~+/= (RFC 6750 §2.1)"
+            )
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str | list[str] | None) -> list[str] | None:
+        """Whoever is trusted here says who a reader is, so each must be named as an address."""
+        texts = re.split(r"[\s,]+", value.strip(" ,")) if isinstance(value, str) else value
+        return None if texts is None else [str(_read_network(text)) for text in texts if text]
+
+    @field_validator("database_url", "web_database_url", "drain_database_url")
     @classmethod
     def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
@@ -236,8 +269,24 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL of the database; a secret, since it may hold a password."""
         if self.database_url is None:
             return f"sqlite:///{self.state_dir / 'mailer.sqlite'}"
-        url = self.database_url.get_secret_value()
-        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+        return _for_psycopg(self.database_url)
+
+    @property
+    def web_database(self) -> str:
+        """The same, as the public web process opens it: perhaps by a role that only reads."""
+        return self.database if self.web_database_url is None else _for_psycopg(self.web_database_url)
+
+    @property
+    def drain_database(self) -> str:
+        """The same, as the drainer opens it, which writes what the web process noted."""
+        return (
+            self.database if self.drain_database_url is None else _for_psycopg(self.drain_database_url)
+        )
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The networks whose word about a reader's address is taken, such as ``10.0.0.0/8``."""
+        return tuple(self.trusted_proxies or ())
 
     @property
     def embedded_redis(self) -> bool:
@@ -353,6 +402,20 @@ class Settings(BaseSettings):
         return {
             name: "********" if name in SECRETS and value else value for name, value in values.items()
         }
+
+
+def _for_psycopg(url: SecretStr) -> str:
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url.get_secret_value())
+
+
+def _read_network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no address or network such as 127.0.0.1 or 10.0.0.0/8") from error
+    if network.prefixlen == 0:
+        raise ValueError(f"{text} is everybody: name the proxies alone")
+    return network
 
 
 def _read_address(text: str) -> str:

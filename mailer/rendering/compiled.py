@@ -9,8 +9,6 @@ recipient.
 
 import binascii
 import functools
-import re
-import secrets
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
@@ -23,10 +21,13 @@ from mailer.rendering import headers
 from mailer.rendering.environment import make_environment
 from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.fields import FieldUse, read_fields
-from mailer.rendering.letter import Letter, add_pixel, inline_css
+from mailer.rendering.inlining import HOSTILE, Inliner
+from mailer.rendering.letter import Letter, add_pixel
+from mailer.rendering.marks import Marks, Write
 from mailer.rendering.message import (
     LINE_BYTES,
     CommonFields,
+    Frame,
     body_frame,
     common_header,
     quoted_printable,
@@ -45,9 +46,9 @@ _KEPT = 8_192
 """Entries of the caches: enough for what recurs, and a million recipients take no more."""
 _OTHER = object()
 _MISSING = object()
-_HOSTILE = "<&\"'>=2E\r\n.{{{{ x }}}}\u2028å" + "x" * 90 + " {}=y"
-"""Of a slot's name: what every place but a text or a quoted attribute reads more into."""
-_ENTITY_BEGINS = re.compile(r"&#?\w*\Z")
+_ENTITY_BEGINS = r"&#?\w*?"
+
+_READS_OTHERWISE = "does not read the same when compiled"
 
 TO, REPLY_TO = "to", "reply_to"
 """Slots of the header beside tokens."""
@@ -61,29 +62,6 @@ class Unfillable(Exception):
     """This one recipient's letter must be rendered by itself: a value would read otherwise in a slot."""
 
 
-class Marks:
-    """Places in a rendering: strings nobody can know in advance, of letters and digits alone."""
-
-    def __init__(self) -> None:
-        self._nonce = "q" + secrets.token_hex(10)
-        self._slots: list[str] = []
-        self._pattern = re.compile(self._nonce + "x([0-9]+)x")
-
-    def mark(self, slot: str) -> str:
-        """What stands for a slot's value in a rendering."""
-        if slot not in self._slots:
-            self._slots.append(slot)
-        return f"{self._nonce}x{self._slots.index(slot)}x"
-
-    def split(self, text: str) -> list[str]:
-        """Fixed text and names of slots in turn, fixed text first and last."""
-        parts = self._pattern.split(text)
-        parts[1::2] = [self._slots[int(number)] for number in parts[1::2]]
-        return parts
-
-
-Write = Callable[[str], str]
-"""Writes what stands for a slot."""
 Fill = Callable[[RecipientValues, RecipientValues, Write], tuple[LetterValues, str | None]]
 """From a recipient, the recipient as shown, and what writes the token of a purpose, to all the templates
 see, and the open pixel's address."""
@@ -142,12 +120,23 @@ class CompiledLetter:
     """Those compiled, and those nobody can have: their recipients lack something."""
     _seen: dict[Hashable, Variant] = field(default_factory=dict)
     """By what can be told of a recipient at a glance."""
+    _encoded: dict[tuple[str, bool, bool], bytes] = field(default_factory=dict)
     _pieces: dict[bytes, bytes] = field(default_factory=dict)
     _bytes: int = 0
     _glance: Callable[[RecipientValues], Hashable] = field(init=False)
+    _inliner: Inliner = field(init=False)
+    _header: bytes = field(init=False)
+    _ending: Sequence[bytes] = field(init=False)
+    """The end of the header, split at its slots."""
+    _frame: Frame = field(init=False)
 
     def __post_init__(self) -> None:
         self._glance = _make_glance(self.use.values()) or self._key
+        self._inliner = Inliner(self.marks)
+        self._header = common_header(self.recipe.common)
+        ending = self.recipe.delivery_fields(self.marks.mark)
+        self._ending = [part.encode() for part in self.marks.split(ending.decode())]
+        self._frame = body_frame(self.recipe.common)
 
     def variant_for(self, recipient: RecipientValues) -> Variant:
         """The variant this recipient gets.
@@ -192,37 +181,30 @@ class CompiledLetter:
             recipient.language,
             region,
             *(_value(recipient, name) for name in sorted(use.keys)),
-            *(
-                _one_of(constants, _value(recipient, name))
-                for name, constants in sorted(use.compared.items())
-            ),
+            *(_one_of(use.compared[name], _value(recipient, name)) for name in sorted(use.compared)),
             *(_presence(_value(recipient, name)) for name in sorted(use.presence)),
-            *(
-                _value(recipient, name) is _MISSING
-                for name in sorted(use.slots)
-                if name.startswith(_ATTRIBUTES)
-            ),
+            *(_value(recipient, name) is _MISSING for name in _attribute_slots(use)),
         )
 
     def _compile(self, recipient: RecipientValues) -> Variant:
         use, mark = self._use_of(recipient), self.marks.mark
-        marked = self._render(recipient, use, mark, mark)
+        marked, pixel = self._render(recipient, use, mark, mark)
         self._prove(recipient, use, marked)
-        split = [self.marks.split(part) for part in (marked.subject, marked.text, marked.html)]
+        html = self._inliner.inline(marked.html, _Hostile(use, html=True))
+        if html is None:
+            raise NotCompilable(_READS_OTHERWISE)
+        if pixel is not None:
+            html = add_pixel(html, pixel)
+        split = map(self.marks.split, (marked.subject, marked.text, html))
         return self._lay(use, *split)
 
     def _render(
-        self,
-        recipient: RecipientValues,
-        use: FieldUse,
-        write_field: Write,
-        write_token: Write,
-    ) -> "_Parts":
+        self, recipient: RecipientValues, use: FieldUse, write_field: Write, write_token: Write
+    ) -> tuple["_Parts", str | None]:
+        """The parts as the templates write them, and the open pixel's address."""
         shown = _with_slots(recipient, use, write_field)
         values, pixel = self.recipe.fill(recipient, shown, write_token)
-        subject, text, written = self.recipe.letter.render_parts(values)
-        html = inline_css(written)
-        return _Parts(subject, text, written, add_pixel(html, pixel) if pixel else html)
+        return _Parts(*self.recipe.letter.render_parts(values)), pixel
 
     def _prove(self, recipient: RecipientValues, use: FieldUse, marked: "_Parts") -> None:
         """Fill hostile values and other tokens into the rendering and compare with rendering them.
@@ -230,39 +212,22 @@ class CompiledLetter:
         Raises:
             NotCompilable: they differ.
         """
-        hostile = {slot: _HOSTILE.format(slot) for slot in use.slots}
-
-        def filled(part: str, *, html: bool = False) -> str:
-            split = self.marks.split(part)
-            split[1::2] = [
-                _as_token(slot)
-                if slot not in hostile
-                else str(escape(hostile[slot]))
-                if html
-                else hostile[slot]
-                for slot in split[1::2]
-            ]
-            return "".join(split)
-
-        plain = self._render(recipient, use, hostile.__getitem__, _as_token)
-        same = (
-            filled(marked.subject) == plain.subject
-            and filled(marked.text) == plain.text
-            and filled(marked.written, html=True) == plain.written
-            # Inlining once more brings both to the one way in which a document can be written.
-            and inline_css(filled(marked.html, html=True)) == inline_css(plain.html)
+        as_text, as_html = _Hostile(use), _Hostile(use, html=True)
+        plain, _ = self._render(recipient, use, as_text, _as_token)
+        filled = _Parts(
+            self.marks.fill(marked.subject, as_text),
+            self.marks.fill(marked.text, as_text),
+            self.marks.fill(marked.html, as_html),
         )
-        if not same:
-            raise NotCompilable("does not read the same when compiled")
-        before = self.marks.split(marked.written)[::2][:-1]
-        if any(_ENTITY_BEGINS.search(piece) for piece in before):
+        if filled != plain:
+            raise NotCompilable(_READS_OTHERWISE)
+        if self.marks.follow(_ENTITY_BEGINS, marked.html):
             raise NotCompilable("prints a field right behind an ampersand")
 
     def _lay(self, use: FieldUse, subject: list[str], text: list[str], html: list[str]) -> Variant:
         """Lay the whole message down as slots, fields and pieces."""
-        frame = body_frame(self.recipe.common)
         layout = _Layout(self.recipe.tokens)
-        layout.add(common_header(self.recipe.common))
+        layout.add(self._header)
         layout.add_slot(TO)
         layout.add_slot(REPLY_TO)
         if len(subject) == 1:
@@ -273,13 +238,12 @@ class CompiledLetter:
             layout.add_field("subject", write, _encode_subject)
         else:
             raise NotCompilable("has a link in its subject")
-        ending = self.recipe.delivery_fields(self.marks.mark)
-        layout.add_split([part.encode() for part in self.marks.split(ending.decode())])
-        layout.add(frame.before_text)
+        layout.add_split(self._ending)
+        layout.add(self._frame.before_text)
         self._lay_part(layout, text, use, html=False)
-        layout.add(frame.before_html)
+        layout.add(self._frame.before_html)
         self._lay_part(layout, html, use, html=True)
-        layout.add(frame.end)
+        layout.add(self._frame.end)
         return self._keep(layout)
 
     def _lay_part(self, layout: "_Layout", split: list[str], use: FieldUse, *, html: bool) -> None:
@@ -292,10 +256,17 @@ class CompiledLetter:
                 else:
                     layout.add_slot(piece)
                 continue
-            last = index == len(split) - 1
+            layout.add(self._encode(piece, first=not index, last=index == len(split) - 1))
+
+    def _encode(self, piece: str, *, first: bool, last: bool) -> bytes:
+        """What stands before, between or behind slots; variants have much of it in common."""
+        encoded = self._encoded.get((piece, first, last))
+        if encoded is None:
             encoded = quoted_printable(piece) if last else _before_slot(piece)
-            joint = b"=\r\n" if index and not encoded.startswith(b"\r\n") else b""
-            layout.add(joint + encoded)
+            if not first and not encoded.startswith(b"\r\n"):
+                encoded = b"=\r\n" + encoded
+            self._encoded[piece, first, last] = encoded
+        return encoded
 
     def _keep(self, layout: "_Layout") -> Variant:
         """The laid-out variant, its pieces shared with other variants.
@@ -316,21 +287,32 @@ class CompiledLetter:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """One rendering."""
+    """One rendering, as the templates write it."""
 
     subject: str
     text: str
-    written: str
-    """The HTML as the templates write it."""
     html: str
-    """The HTML as it is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hostile:
+    """Writes what stands for slots in the proof: values that would do harm, and other tokens."""
+
+    use: FieldUse
+    html: bool = False
+
+    def __call__(self, slot: str) -> str:
+        if slot not in self.use.slots:
+            return _as_token(slot)
+        value = HOSTILE.format(slot)
+        return str(escape(value)) if self.html else value
 
 
 class _Layout:
     """Collects a message in its order: slots that every letter has, fields, and fixed pieces."""
 
     def __init__(self, slots: Sequence[str]) -> None:
-        self._slots = list(slots)
+        self._places = {slot: place for place, slot in enumerate(slots)}
         self._fields: dict[str, tuple[Callable[..., str | None], Callable[[str | None], bytes]]] = {}
         self._order: list[int] = []
         self.pieces: list[bytes] = [b""]
@@ -341,7 +323,7 @@ class _Layout:
 
     def add_slot(self, slot: str) -> None:
         """A slot that every letter has."""
-        self._order.append(self._slots.index(slot))
+        self._order.append(self._places[slot])
         self.pieces.append(b"")
 
     def add_field(
@@ -351,8 +333,10 @@ class _Layout:
         encode: Callable[[str | None], bytes],
     ) -> None:
         """A value of the recipient."""
-        self._fields.setdefault(name, (read, encode))
-        self._order.append(len(self._slots) + list(self._fields).index(name))
+        if name not in self._fields:
+            self._places[name] = len(self._places)
+            self._fields[name] = (read, encode)
+        self._order.append(self._places[name])
         self.pieces.append(b"")
 
     def add_split(self, split: Sequence[bytes]) -> None:
@@ -505,6 +489,10 @@ def _one_of(constants: frozenset[object], value: object) -> Hashable:
     """Which of the constants a value is, if any."""
     known = value is _MISSING or (isinstance(value, Hashable) and value in constants)
     return value if known else _OTHER
+
+
+def _attribute_slots(use: FieldUse) -> list[str]:
+    return sorted(name for name in use.slots if name.startswith(_ATTRIBUTES))
 
 
 def _presence(value: object) -> Hashable:

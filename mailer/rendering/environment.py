@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from datetime import date, time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from jinja2 import FunctionLoader, StrictUndefined
+from jinja2 import FunctionLoader, StrictUndefined, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mailer.rendering.errors import RecipientValueError
 from mailer.rendering.source import DEFAULT_LANGUAGE
-from mailer.rendering.values import PLAIN_VALUES, Attributes
+from mailer.rendering.values import PLAIN_FIELDS, Attributes
 
 _DAYS = {
     "da": ("mandag", "tirsdag", "onsdag", "torsdag", "fredag", "lørdag", "søndag"),
@@ -25,6 +25,8 @@ _MONTHS = {
         *("July", "August", "September", "October", "November", "December"),
     ),
 }
+
+Moment = TypeVar("Moment", date, time)
 
 
 class Missing(StrictUndefined):
@@ -44,7 +46,7 @@ class LetterEnvironment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A field of a value; what is not ours, or is no field, goes the sandbox's long way."""
-        if type(obj) in PLAIN_VALUES and attribute in type(obj).__slots__:
+        if attribute in PLAIN_FIELDS.get(type(obj), ()):
             return getattr(obj, attribute)
         return super().getattr(obj, attribute)
 
@@ -65,8 +67,8 @@ def make_environment(files: Mapping[str, str], language: str, *, autoescape: boo
     )
     language = language if language in _DAYS else DEFAULT_LANGUAGE
     filters: dict[str, Callable[..., str]] = {
-        "long_date": lambda day: long_date(day, language),
-        "clock_time": lambda moment: clock_time(moment, language),
+        "long_date": lambda day: long_date(_given(day), language),
+        "clock_time": lambda moment: clock_time(_given(moment), language),
     }
     environment.filters.update(filters)
     return environment
@@ -75,6 +77,12 @@ def make_environment(files: Mapping[str, str], language: str, *, autoescape: boo
 def _print_nothing_for_none(value: object) -> object:
     """A letter says nothing where a value is missing, and never "None"."""
     return "" if value is None else value
+
+
+def _given(moment: Moment | None) -> Moment:
+    if moment is None:
+        raise UndefinedError("a date or time to be written out is missing")
+    return moment
 
 
 def long_date(day: date, language: str) -> str:

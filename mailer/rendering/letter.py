@@ -3,15 +3,14 @@
 import re
 from dataclasses import dataclass
 
-import css_inline
 from jinja2 import Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta
 
 from mailer.rendering.environment import make_environment
 from mailer.rendering.errors import LetterError, RecipientValueError
+from mailer.rendering.inlining import inline_css
 from mailer.rendering.source import PARTS, LetterSource
 from mailer.rendering.values import LetterValues
 
-_INLINER = css_inline.CSSInliner(load_remote_stylesheets=False)
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 _PIXEL = '<img src="{}" width="1" height="1" alt="" style="display:block;width:1px;height:1px;border:0">'
 
@@ -113,11 +112,6 @@ class Letter:
                 place = f"{file}:{trace.tb_lineno}"
             trace = trace.tb_next
         return place
-
-
-def inline_css(html: str) -> str:
-    """The HTML with its style sheet written into its elements, as mail clients need it."""
-    return _INLINER.inline(html)
 
 
 def add_pixel(html: str, address: str) -> str:

@@ -50,6 +50,8 @@ class LinkValues:
     """The addresses written out in the templates, in their order, each tracked by itself."""
     inline: Mapping[str, str] = field(default_factory=dict)
     """The letter's own images by name."""
+    trap: str | None = None
+    """Hidden from readers, so that only programs follow it; None where nobody in particular clicks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +97,8 @@ class LetterValues:
         return names
 
 
-PLAIN_VALUES = frozenset({RecipientValues, CampaignValues, LinkValues, EventValues, Signatory})
+PLAIN_FIELDS = {
+    kind: frozenset(kind.__slots__)
+    for kind in (RecipientValues, CampaignValues, LinkValues, EventValues, Signatory)
+}
 """Slotted values without methods: every slot of them may be read by a template."""

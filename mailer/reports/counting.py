@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -16,7 +16,6 @@ from sqlalchemy import (
     func,
     literal,
     null,
-    or_,
     select,
     union_all,
 )
@@ -28,7 +27,8 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState, Link
 from mailer.events.models import Event, Reminder, ReminderRequest
-from mailer.tracking.models import Label, TrackingEvent, TrackingKind
+from mailer.tracking.log import NO_CAMPAIGN
+from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
 from recipients.models import Recipient
 
 PERSONAL_FIELDS = ("role", "sector", "region", "organisation", "domain")
@@ -90,6 +90,16 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
+class Day:
+    """How many events of one kind there were on one day, in the office's time zone."""
+
+    day: date
+    kind: TrackingKind
+    registration: bool
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Clickers:
     """How many deliveries somebody clicked in: per link, per event, per event's registration."""
 
@@ -105,22 +115,28 @@ def links_of(db: Session, campaign_id: int) -> Sequence[Link]:
 
 
 def tally_events(db: Session, campaign_id: int) -> list[Tally]:
-    """The campaign's tracking events by kind, link and label."""
+    """What was done with the letters, by known people and by nobody, per kind, link and label."""
     by = (TrackingEvent.kind, TrackingEvent.link_number, TrackingEvent.label)
-    counted = select(*by, func.count()).where(TrackingEvent.campaign_id == campaign_id).group_by(*by)
-    return [Tally(*row) for row in db.execute(counted)]
+    known = select(*by, func.count()).where(TrackingEvent.campaign_id == campaign_id).group_by(*by)
+    by_nobody = (TrackingCount.kind, TrackingCount.link_number, TrackingCount.label)
+    nobodys = (
+        select(*by_nobody, func.sum(TrackingCount.total))
+        .where(TrackingCount.campaign_id == campaign_id)
+        .group_by(*by_nobody)
+    )
+    return [
+        Tally(kind, link_number or None, label, int(total))
+        for counted in (known, nobodys)
+        for kind, link_number, label, total in db.execute(counted)
+    ]
 
 
 def count_clickers(db: Session, campaign_id: int) -> Clickers:
     """Distinct deliveries in which each link was clicked, and any link of each event."""
     clicked = (
         select(TrackingEvent.link_number, TrackingEvent.position)
-        .where(
-            TrackingEvent.campaign_id == campaign_id,
-            TrackingEvent.kind == TrackingKind.CLICK,
-            TrackingEvent.position.is_not(None),
-        )
-        .distinct()
+        .where(TrackingEvent.campaign_id == campaign_id, TrackingEvent.kind == TrackingKind.CLICK)
+        .group_by(TrackingEvent.position, TrackingEvent.link_number)  # nearly as the index has them
         .cte("clicked")
     )
     of_link = and_(Link.campaign_id == campaign_id, Link.number == clicked.c.link_number)
@@ -234,18 +250,37 @@ def count_hours(db: Session, campaign_id: int, registrations: Collection[int]) -
     ]
 
 
-def count_visits(
-    db: Session, campaign_id: int, *, since: datetime
-) -> Sequence[Row[str | None, Label, int]]:
-    """Visits to public pages since then, by page and label; those of other campaigns left out."""
-    return db.execute(
-        select(TrackingEvent.subject, TrackingEvent.label, func.count())
-        .where(
-            TrackingEvent.kind == TrackingKind.VISIT,
-            or_(TrackingEvent.campaign_id == campaign_id, TrackingEvent.campaign_id.is_(None)),
-            TrackingEvent.at >= since,
+def count_days(db: Session, campaign_id: int, registrations: Collection[int]) -> list[Day]:
+    """Opens and clicks that nobody was known for, per day: their moments are not kept."""
+    signing = case(
+        (TrackingCount.link_number.in_(sorted(registrations)) if registrations else false(), 1), else_=0
+    )
+    counted = (
+        select(
+            TrackingCount.day,
+            TrackingCount.kind,
+            signing.label("signing"),
+            func.sum(TrackingCount.total),
         )
-        .group_by(TrackingEvent.subject, TrackingEvent.label)
+        .where(
+            TrackingCount.campaign_id == campaign_id,
+            TrackingCount.kind.in_([TrackingKind.OPEN, TrackingKind.CLICK]),
+        )
+        .group_by(TrackingCount.day, TrackingCount.kind, "signing")
+    )
+    return [Day(day, kind, bool(on), int(total)) for day, kind, on, total in db.execute(counted)]
+
+
+def count_visits(db: Session, campaign_id: int, *, since: date) -> Sequence[Row[str, Label, int]]:
+    """Visits to public pages since that day, by page and label; those of other campaigns left out."""
+    return db.execute(
+        select(TrackingCount.subject, TrackingCount.label, func.sum(TrackingCount.total))
+        .where(
+            TrackingCount.kind == TrackingKind.VISIT,
+            TrackingCount.campaign_id.in_([campaign_id, NO_CAMPAIGN]),
+            TrackingCount.day >= since,
+        )
+        .group_by(TrackingCount.subject, TrackingCount.label)
     ).all()
 
 
@@ -268,7 +303,7 @@ def _acts(campaign_id: int, downloads: Collection[int], registrations: Collectio
             *[_any(and_(act, by_person)).label(f"{name}_by_people") for name, act in done.items()],
             func.sum(case((clicked, 1), else_=0)).label("clicks"),
         )
-        .where(TrackingEvent.campaign_id == campaign_id, TrackingEvent.position.is_not(None))
+        .where(TrackingEvent.campaign_id == campaign_id)
         .group_by(TrackingEvent.position)
         .cte("acts")
     )

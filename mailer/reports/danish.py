@@ -154,6 +154,8 @@ def group_name(dimension: Dimension, group: Group, report: CampaignReport) -> st
     """What a value of a dimension is called on the page."""
     if group.value is None:
         return UNKNOWN
+    if group.groups > 1:
+        return f"Andre ({number(group.groups)} lagt sammen)"
     if dimension is Dimension.EVENT:
         return event_name(group.value, report.events)
     if dimension is Dimension.LINK:

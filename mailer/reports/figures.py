@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
@@ -19,9 +18,11 @@ from mailer.reports.counting import (
     PERSONAL_FIELDS,
     REGISTRATION,
     Clickers,
+    Day,
     Hour,
     Tally,
     count_clickers,
+    count_days,
     count_groups,
     count_hours,
     count_requests,
@@ -31,6 +32,8 @@ from mailer.reports.counting import (
     reminders_of,
     tally_events,
 )
+from mailer.reports.hiding import hide_small_groups
+from mailer.reports.nesting import find_homes
 from mailer.reports.report import (
     About,
     CampaignReport,
@@ -52,6 +55,7 @@ from recipients.models import Region, Role, Sector
 DENMARK = ZoneInfo("Europe/Copenhagen")
 _BY_HOUR_UP_TO = timedelta(days=3)
 _KNOWS_PEOPLE = frozenset({TrackingMode.CONSENT.value, TrackingMode.PERSONAL.value})
+_PERSONAL = tuple(Dimension(field) for field in PERSONAL_FIELDS)
 _ORDER: dict[str, Sequence[str]] = {"role": list(Role), "sector": list(Sector), "region": list(Region)}
 
 
@@ -95,7 +99,32 @@ def campaign_report(
     zone: ZoneInfo = DENMARK,
     dimensions: Iterable[Dimension] = tuple(Dimension),
 ) -> CampaignReport:
-    """Count the figures of a campaign, a reminder's as well as any other's.
+    """The figures of a campaign as they may be shown, small groups hidden.
+
+    Args:
+        zone: whose days and hours the figures over time are by.
+        dimensions: what to break the figures down by; what is hidden does not depend on it.
+    """
+    wanted = tuple(dict.fromkeys(dimensions))
+    personal = _PERSONAL if set(_PERSONAL) & set(wanted) else ()
+    counted = count_campaign(db, campaign, now=now, zone=zone, dimensions=(*wanted, *personal))
+    if not personal:
+        return counted
+    groups = {dimension: counted.by[dimension] for dimension in personal}
+    shown = hide_small_groups(groups, find_homes(db, campaign.id, PERSONAL_FIELDS))
+    by = {dimension: shown.get(dimension, counted.by[dimension]) for dimension in wanted}
+    return replace(counted, by=by)
+
+
+def count_campaign(
+    db: Session,
+    campaign: Campaign,
+    *,
+    now: datetime,
+    zone: ZoneInfo = DENMARK,
+    dimensions: Iterable[Dimension] = tuple(Dimension),
+) -> CampaignReport:
+    """Count the figures of a campaign, a reminder's as well as any other's; small groups are told.
 
     Everything is grouped by the database, in as many statements for ten recipients as for a million.
 
@@ -139,7 +168,12 @@ def campaign_report(
         events,
         links,
         groups,
-        _over_time(count_hours(db, campaign.id, scope.numbers(REGISTRATION)), campaign.dated_at, zone),
+        _over_time(
+            count_hours(db, campaign.id, scope.numbers(REGISTRATION)),
+            count_days(db, campaign.id, scope.numbers(REGISTRATION)),
+            campaign.dated_at,
+            zone,
+        ),
         _reach(scope),
     )
 
@@ -195,6 +229,11 @@ def _counted(
     )
 
 
+def _by_label(tallies: Iterable[Tally]) -> dict[str, int]:
+    counted = _counted(tallies, None, None)
+    return {"people": counted.people, "machines": counted.machines, "unsure": counted.unsure}
+
+
 def _links(scope: _Scope, clickers: Clickers) -> list[LinkFigures]:
     return [
         LinkFigures(
@@ -205,6 +244,7 @@ def _links(scope: _Scope, clickers: Clickers) -> list[LinkFigures]:
             target=link.target,
             clicks=_total(scope.clicks({link.number})),
             recipients=scope.known(clickers.links.get(link.number, 0)),
+            **_by_label(scope.clicks({link.number})),
         )
         for link in scope.links
     ]
@@ -244,6 +284,7 @@ def _events(scope: _Scope, clickers: Clickers) -> list[EventFigures]:
                 reminders_sent=len(sent),
                 reminded=sum(reminder.audience for reminder in sent),
                 reminders=gone,
+                **_by_label(scope.clicks(links)),
             )
         )
     return sorted(figures, key=lambda event: (event.date is None, event.date or date.min, event.slug))
@@ -327,25 +368,45 @@ def _in_order(dimension: Dimension) -> Callable[[Group], tuple[bool, int, str]]:
     return key
 
 
-def _over_time(hours: Sequence[Hour], dated_at: datetime | None, zone: ZoneInfo) -> OverTime:
-    if not hours:
+def _over_time(
+    hours: Sequence[Hour], days: Sequence[Day], dated_at: datetime | None, zone: ZoneInfo
+) -> OverTime:
+    """By hour where most moments are known and the span is short, else by day.
+
+    What has a day and no moment is left out of the hours, and said to be.
+    """
+    if not hours and not days:
         return OverTime("hour", [])
+    known, unknown = (sum(each.total for each in some) for some in (hours, days))
     starts = [hour.start for hour in hours]
-    first = min([*starts, *([_whole_hour(dated_at)] if dated_at else [])])
-    last = max(starts)
-    step = "hour" if last - first < _BY_HOUR_UP_TO else "day"
-    start_of = _whole_hour if step == "hour" else partial(_local_midnight, zone=zone)
+    day_starts = [_midnight(day.day, zone) for day in days]
+    dated = [_whole_hour(dated_at)] if dated_at else []
+    by_hour = known > unknown and max(starts) - min([*starts, *dated]) < _BY_HOUR_UP_TO
+    if by_hour:
+        step, first, last = "hour", min([*starts, *dated]), max(starts)
+    else:
+        step, first, last = "day", min([*starts, *day_starts, *dated]), max([*starts, *day_starts])
     counts = {start: [0, 0, 0] for start in _starts(first, last, step, zone)}
     for hour in hours:
-        columns = counts[start_of(hour.start)]
-        if hour.kind is TrackingKind.OPEN:
-            columns[0] += hour.total
-        else:
-            columns[1] += hour.total
-            columns[2] += hour.total if hour.registration else 0
+        start = hour.start if by_hour else _local_midnight(hour.start, zone=zone)
+        _add(counts[start], hour)
+    for day, start in zip(days, day_starts, strict=True):
+        if not by_hour:
+            _add(counts[start], day)
     return OverTime(
-        step, [Moment(start.astimezone(zone), *columns) for start, columns in counts.items()]
+        step,
+        [Moment(start.astimezone(zone), *columns) for start, columns in counts.items()],
+        unknown if by_hour else 0,
     )
+
+
+def _add(columns: list[int], counted: Hour | Day) -> None:
+    """Add to opens, clicks and registration clicks."""
+    if counted.kind is TrackingKind.OPEN:
+        columns[0] += counted.total
+    else:
+        columns[1] += counted.total
+        columns[2] += counted.total if counted.registration else 0
 
 
 def _starts(first: datetime, last: datetime, step: str, zone: ZoneInfo) -> Iterable[datetime]:
@@ -355,12 +416,15 @@ def _starts(first: datetime, last: datetime, step: str, zone: ZoneInfo) -> Itera
         return [first + timedelta(hours=n) for n in range(count + 1)]
     begin, end = first.astimezone(zone).date(), last.astimezone(zone).date()
     days = [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
-    return [datetime.combine(day, time(), tzinfo=zone).astimezone(UTC) for day in days]
+    return [_midnight(day, zone) for day in days]
 
 
 def _local_midnight(moment: datetime, *, zone: ZoneInfo) -> datetime:
-    local = moment.astimezone(zone)
-    return datetime.combine(local.date(), time(), tzinfo=zone).astimezone(UTC)
+    return _midnight(moment.astimezone(zone).date(), zone)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
 
 
 def _whole_hour(moment: datetime) -> datetime:
@@ -369,10 +433,10 @@ def _whole_hour(moment: datetime) -> datetime:
 
 def _reach(scope: _Scope) -> Reach:
     passed_on = _counted(scope.of_kind(TrackingKind.PASS_ON), None, None)
-    since = scope.campaign.dated_at or scope.campaign.created_at
+    since = (scope.campaign.dated_at or scope.campaign.created_at).astimezone(scope.zone).date()
     pages: dict[str | None, dict[Label, int]] = {}
     for page, label, total in count_visits(scope.db, scope.campaign.id, since=since):
-        pages.setdefault(page, dict.fromkeys(Label, 0))[label] += total
+        pages.setdefault(page or None, dict.fromkeys(Label, 0))[label] += int(total)
     visits = [
         Page(page, sum(n.values()), n[Label.PERSON], n[Label.MACHINE], n[Label.UNSURE])
         for page, n in pages.items()

@@ -1,7 +1,7 @@
 """What a report of a campaign is: figures as frozen values, and nothing of any person."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
 
@@ -96,6 +96,10 @@ class EventFigures:
     reminded: int
     """Letters of all reminders sent, to whomever."""
     reminders: Sequence[SentReminder]
+    people: int
+    """Of the clicks; people, machines and unsure add up to them."""
+    machines: int
+    unsure: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +113,19 @@ class LinkFigures:
     target: str
     clicks: int
     recipients: int | None
+    people: int
+    """Of the clicks; people, machines and unsure add up to them."""
+    machines: int
+    unsure: int
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """One value of a dimension. What was done is counted in distinct deliveries, of any label.
 
-    It is None where tracking knows no person. Every recipient has every event and link in the letter,
-    so that these groups share the campaign's audience.
+    It is None where tracking knows no person, and where it would tell what a few did (see ``hiding``).
+    Every recipient has every event and link in the letter, so that these groups share the campaign's
+    audience.
     """
 
     value: str | None
@@ -130,6 +139,8 @@ class Group:
     registration_clicked: int | None
     clicks: int | None
     """Events."""
+    groups: int = field(default=1, kw_only=True)
+    """Values put together in this row, each too small to be shown by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,8 @@ class OverTime:
     step: str
     """``hour`` or ``day``."""
     moments: Sequence[Moment]
+    without_moment: int = 0
+    """Opens and clicks left out here: nobody was known for them, and only their day was kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, String, func, null, select, type_coerce
+from sqlalchemy import ColumnElement, Integer, Select, String, func, literal, null, select, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from mailer.campaigns.models import Delivery
@@ -41,9 +41,12 @@ class Needs:
 
     source: bool = True
     attributes: bool = True
+    address: bool = True
+    """Nobody is written to without; who shows a letter to its reader may not even ask for it."""
 
 
 EVERYTHING = Needs()
+FOR_SHOWING = Needs(address=False)
 _COLUMNS = 17
 """How many columns ``addressees`` has."""
 
@@ -63,8 +66,8 @@ def addressees(needs: Needs = EVERYTHING) -> Select[Any]:
         Delivery.position,
         Delivery.attempts,
         Delivery.first_deferred_at,
-        Recipient.email,
-        Recipient.domain,
+        Recipient.email if needs.address else literal(""),
+        Recipient.domain if needs.address else literal(""),
         type_coerce(Recipient.tracking, String),
         source if needs.source else null(),
         Recipient.attributes if needs.attributes else null(),

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, exists, select, true, update
+from sqlalchemy import ColumnElement, Select, exists, func, select, true, update
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.batches import in_batch
 from mailer.campaigns.ledger import finalise_batch
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery, DeliveryState
@@ -23,6 +22,7 @@ from mailer.sending.feed import BatchFeed, FeedTools, Watch
 from mailer.sending.notes import Notes
 from mailer.sending.outcomes import ERASED_SINCE, suppressed
 from mailer.sending.tools import SendingTools
+from mailer.sending.withholding import is_withheld
 from mailer.sending.writer import LetterWriter
 from recipients.models import Recipient
 
@@ -69,18 +69,23 @@ def send_batch(tools: SendingTools, batch: Batch, writer: LetterWriter) -> Batch
     with tools.database.read() as db:
         erased = erased_positions(db, batch)
         feed.load(read_batch(db, batch, writer))
-    with _watched(tools, batch, watch):
+    with _watched(tools, batch, watch, is_withheld(writer.letter)):
         tools.loop.run_until_complete(_send(tools, feed))
     return _finalise(tools, batch, feed, erased)
 
 
 def read_batch(db: Session, batch: Batch, writer: LetterWriter) -> Iterator[Addressee]:
-    """The batch's pending deliveries with their recipients, those suppressed since marked as such."""
+    """The batch's pending deliveries with their recipients, those suppressed since marked as such.
+
+    What is offered again comes in no order: a relay that refused everybody is tried with one letter, and
+    that must not be the same each time, for it may be dead after all.
+    """
+    in_order = Delivery.position if batch.first is not None else func.random()
     rows = db.execute(
         addressees(writer.needs)
-        .add_columns(is_suppressed())
+        .add_columns(is_withheld(writer.letter))
         .where(in_batch(batch), Delivery.state == DeliveryState.PENDING)
-        .order_by(Delivery.position)
+        .order_by(in_order)
     )
     return (read_addressee(row, suppressed=row[-1]) for row in rows)
 
@@ -127,16 +132,18 @@ def _finalise(tools: SendingTools, batch: Batch, feed: BatchFeed, erased: list[i
             now=tools.clock.now(),
             back_at=real + pause,
             real=real,
+            waiting_for=waits_for,
         )
-        db.execute(
-            update(Campaign)
-            .where(
-                Campaign.id == batch.campaign_id,
-                Campaign.waiting_for.is_distinct_from(waits_for),
-                _nobody_else_works_on_it(batch) if outcomes == [] and waits_for else true(),
+        if not outcomes:
+            db.execute(
+                update(Campaign)
+                .where(
+                    Campaign.id == batch.campaign_id,
+                    Campaign.waiting_for.is_distinct_from(waits_for),
+                    _nobody_else_works_on_it(batch) if waits_for else true(),
+                )
+                .values(waiting_for=waits_for)
             )
-            .values(waiting_for=waits_for)
-        )
     tools.journal.clear()
     _log.info(
         "batch finalised",
@@ -163,11 +170,16 @@ def _slow(domains: list[str]) -> str:
 
 
 @contextmanager
-def _watched(tools: SendingTools, batch: Batch, watch: Watch) -> Iterator[None]:
+def _watched(
+    tools: SendingTools, batch: Batch, watch: Watch, withheld: ColumnElement[bool]
+) -> Iterator[None]:
     """Keep the lease alive and look for a pause, a cancel and new suppressions while the batch runs."""
     over = threading.Event()
     thread = threading.Thread(
-        target=_look_again, args=(tools, batch, watch, over), name="batch-watch", daemon=True
+        target=_look_again,
+        args=(tools, batch, watch, withheld, over),
+        name="batch-watch",
+        daemon=True,
     )
     thread.start()
     try:
@@ -177,13 +189,19 @@ def _watched(tools: SendingTools, batch: Batch, watch: Watch) -> Iterator[None]:
         thread.join()
 
 
-def _look_again(tools: SendingTools, batch: Batch, watch: Watch, over: threading.Event) -> None:
+def _look_again(
+    tools: SendingTools,
+    batch: Batch,
+    watch: Watch,
+    withheld: ColumnElement[bool],
+    over: threading.Event,
+) -> None:
     while not over.wait(_LOOK_EVERY_SECONDS):
         try:
             with tools.database.write() as db:
                 ours = renew_lease(db, batch, now=tools.real())
                 goes_on = db.scalar(_goes_on(tools, batch))
-                watch.suppressed = frozenset(db.scalars(_suppressed_positions(batch)))
+                watch.suppressed = frozenset(db.scalars(_withheld_positions(batch, withheld)))
                 watch.others_wait = bool(db.scalar(_others_wait(tools)))
         except DatabaseUnavailable:
             _log.warning("database unreachable while a batch runs", batch=batch.id)
@@ -199,11 +217,11 @@ def _goes_on(tools: SendingTools, batch: Batch) -> Select[bool]:
     return select(exists().where(ours, sending, is_open(tools.clock.now())))
 
 
-def _suppressed_positions(batch: Batch) -> Select[int]:
+def _withheld_positions(batch: Batch, withheld: ColumnElement[bool]) -> Select[int]:
     return (
         select(Delivery.position)
         .join(Recipient, Recipient.id == Delivery.recipient_id)
-        .where(in_batch(batch), is_suppressed())
+        .where(in_batch(batch), withheld)
     )
 
 

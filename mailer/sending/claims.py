@@ -2,11 +2,18 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
+from mailer.campaigns.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignState,
+    Delivery,
+    DeliveryState,
+)
 from mailer.campaigns.planning import is_open
 
 LEASE = timedelta(seconds=30)
@@ -58,6 +65,24 @@ def claim_batch(
     )
     db.flush()
     return batch
+
+
+def next_due(db: Session, campaign_id: int, *, now: datetime) -> datetime | None:
+    """When more of a campaign that is sending comes due after now, batches and retries; None: nothing.
+
+    Args:
+        now: real time.
+    """
+    batches = select(func.min(Batch.due_at)).where(
+        Batch.campaign_id == campaign_id, Batch.state == BatchState.READY, Batch.due_at > now
+    )
+    retries = select(func.min(Delivery.due_at)).where(
+        Delivery.campaign_id == campaign_id,
+        Delivery.state == DeliveryState.DEFERRED,
+        Delivery.due_at > now,
+    )
+    moments = [moment for moment in (db.scalar(batches), db.scalar(retries)) if moment is not None]
+    return min(moments, default=None)
 
 
 def renew_lease(db: Session, batch: Batch, *, now: datetime) -> bool:

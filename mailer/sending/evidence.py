@@ -15,6 +15,7 @@ _DEEDS = (
     TrackingKind.VIEW,
     TrackingKind.REMIND,
     TrackingKind.UNSUBSCRIBE,
+    TrackingKind.TRAP,
 )
 
 
@@ -28,6 +29,6 @@ def settle_by_tracking(db: Session, *, now: datetime) -> int:
         now: the clock people see.
     """
     read = select(TrackingEvent.campaign_id, TrackingEvent.position).where(
-        TrackingEvent.kind.in_(_DEEDS), TrackingEvent.position.is_not(None)
+        TrackingEvent.kind.in_(_DEEDS)
     )
     return settle_all_uncertain(db, read, evidence=READ_BY_SOMEBODY, now=now)

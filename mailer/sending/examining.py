@@ -19,7 +19,7 @@ from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.models import Delivery, DeliveryState
 from mailer.foundation.database import Database, open_database
 from mailer.foundation.settings import Settings
-from mailer.rendering.compiled import read_uses
+from mailer.rendering.compiled import Variant, read_uses
 from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.fields import FieldUse
 from mailer.rendering.letter import Letter, RenderedLetter
@@ -28,7 +28,7 @@ from mailer.rendering.values import Attributes
 from mailer.sending.addressees import NOBODY, Addressee, Needs, addressees, read_addressee
 from mailer.sending.findings import Finding, Flaw, Gravity
 from mailer.sending.frozen import CampaignLetter
-from mailer.sending.letters import LetterTools, Message, render_letter, write_message
+from mailer.sending.letters import LetterTools, read_templates, render_letter, write_message
 from mailer.sending.oddities import oddity
 from mailer.sending.reading import Reader
 from mailer.sending.writer import LetterWriter
@@ -36,7 +36,7 @@ from mailer.tracking.tokens import Tokens
 from recipients.models import Recipient
 from recipients.segments import select_segment
 
-_RANGE = 4_000
+RANGE = 4_000
 """Recipients read at a time: so many rows are in memory, however large the audience."""
 _WORTH_A_POOL = 20_000
 _MOST_PROCESSES = 4
@@ -138,21 +138,28 @@ class Task:
     overhead: int
     """Bytes of the signatures, which are not made here: they cost more than the letters."""
     list_flaws: bool
+    too_large_bytes: int
 
 
 def seal(
-    tools: LetterTools, letter: CampaignLetter, audience: Audience, *, overhead: int, list_flaws: bool
+    tools: LetterTools,
+    letter: CampaignLetter,
+    audience: Audience,
+    *,
+    overhead: int,
+    list_flaws: bool,
+    too_large_bytes: int = TOO_LARGE_BYTES,
 ) -> Task:
     """What another process needs to examine this letter."""
     settings = {name: getattr(tools.settings, name) for name in type(tools.settings).model_fields}
     values = {each.name: getattr(letter, each.name) for each in fields(letter)}
     values["letter"] = letter.letter.source
-    return Task(settings, tools.folders, values, audience, overhead, list_flaws)
+    return Task(settings, tools.folders, values, audience, overhead, list_flaws, too_large_bytes)
 
 
-def split_audience(db: Session, audience: Audience) -> list[tuple[int, int, int]]:
+def split_audience(db: Session, audience: Audience, size: int = RANGE) -> list[tuple[int, int, int]]:
     """Ranges of about the same size: first, last, and how many; together the whole audience."""
-    place = (func.row_number().over(order_by=audience.number) - 1) // _RANGE
+    place = (func.row_number().over(order_by=audience.number) - 1) // size
     ids = audience.columns(audience.number.label("id"), place.label("range")).subquery()
     grouped = select(func.min(ids.c.id), func.max(ids.c.id), func.count()).group_by(ids.c.range)
     return [
@@ -201,7 +208,7 @@ class Examiner:
         self._writer = LetterWriter(self._tools, self._letter)
         self._uses = read_uses(source)
         self._fields = {language: _fields_of(use) for language, use in self._uses.items()}
-        self._variants = 0
+        self._variants: dict[int, Variant] = {}
         self._reader = Reader(self._letter, settings.public_url)
 
     def examine(self, first: int, last: int) -> Tally:
@@ -217,7 +224,7 @@ class Examiner:
     def _examine_one(self, tally: Tally, to: Addressee, recipient: int) -> None:
         found = list(self._flaws_of(to))
         try:
-            size = len(self._write(tally, to).data) + self._task.overhead
+            size = self._weigh(tally, to) + self._task.overhead
         except RecipientValueError as lacking:
             found.append(("lacking", Gravity.ERROR, str(lacking)))
         except LetterError as broken:
@@ -231,18 +238,19 @@ class Examiner:
         for flaw in found:
             self._note(tally, to, recipient, flaw)
 
-    def _write(self, tally: Tally, to: Addressee) -> Message:
-        """One letter; each variant, and each letter rendered alone, is read as its recipient would."""
-        if self._writer.per_recipient_because is not None:
-            rendered = render_letter(self._tools, self._letter, to)
-            self._read(tally, to, rendered)
-            return write_message(self._tools, self._letter, to, rendered)
-        message = self._writer.write(to)
-        if self._writer.variants != self._variants:
-            self._variants = self._writer.variants
-            self._read(tally, to, render_letter(self._tools, self._letter, to))
-            tally.texts.add(self._digest(to))
-        return message
+    def _weigh(self, tally: Tally, to: Addressee) -> int:
+        """The bytes of one letter; each variant, and each rendered alone, is read as by its reader."""
+        if self._writer.per_recipient_because is None:
+            variant, size = self._writer.weigh(to)
+            if variant is not None:
+                if id(variant) not in self._variants:
+                    self._variants[id(variant)] = variant
+                    self._read(tally, to, read_templates(self._tools, self._letter, to))
+                    tally.texts.add(self._digest(to))
+                return size
+        rendered = render_letter(self._tools, self._letter, to)
+        self._read(tally, to, rendered)
+        return len(write_message(self._tools, self._letter, to, rendered).data)
 
     def _read(self, tally: Tally, to: Addressee, rendered: RenderedLetter) -> None:
         for finding in self._reader.read(rendered):
@@ -276,8 +284,9 @@ class Examiner:
         return key != name and key not in to.values.attributes
 
     def _oversize(self, size: int) -> tuple[str, Gravity, str]:
-        if size > TOO_LARGE_BYTES:
-            return "size", Gravity.ERROR, f"the letter is larger than {TOO_LARGE_BYTES / 1e6:.0f} MB"
+        if size > self._task.too_large_bytes:
+            most = self._task.too_large_bytes / 1e6
+            return "size", Gravity.ERROR, f"the letter is larger than {most:.0f} MB"
         limit = self._tools.settings.largest_letter
         return (
             "size",
@@ -287,7 +296,7 @@ class Examiner:
 
     def _digest(self, to: Addressee) -> bytes:
         """What tells the variants of the letter apart, in every process alike."""
-        anybody = render_letter(self._tools, self._letter, self._anybody_like(to))
+        anybody = read_templates(self._tools, self._letter, self._anybody_like(to))
         text = f"{anybody.subject}\0{anybody.text}\0{anybody.html}"
         return blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
 

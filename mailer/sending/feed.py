@@ -15,11 +15,11 @@ from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.sending.addressees import Addressee
 from mailer.sending.letters import Message
 from mailer.sending.notes import Notes
-from mailer.sending.outcomes import failed, outcome_of, sent, suppressed, uncertain
+from mailer.sending.outcomes import failed, outcome_of, sent, spared, suppressed, uncertain
 from mailer.sending.writer import LetterWriter
 from mailer.smtp.pace import Pace
 from mailer.smtp.relays import Relay
-from mailer.smtp.replies import Reply, ReplyClass
+from mailer.smtp.replies import Reply
 
 STARTS_FOR_SECONDS = 45.0
 """A batch begins letters for so long, then only waits for replies."""
@@ -110,7 +110,7 @@ class BatchFeed:
         """The next letter that may go to this relay now."""
         if self._is_over():
             return None
-        if relay.name not in self._may_go:
+        if relay.rate is not None and relay.name not in self._may_go:
             self._wait = self.tools.pace.wait_for_relay(relay)
             if self._wait:
                 return None
@@ -144,7 +144,7 @@ class BatchFeed:
         tools, position = self.tools, mail.position
         to = self._people[position]
         tools.pace.answered(relay, to.domain, reply)
-        if reply.kind is ReplyClass.ACCEPTED:
+        if reply.code < 300:
             self.outcomes[position] = sent(position, relay.name, reply)
             tools.notes.taken(position, relay.name, reply)
         else:
@@ -167,6 +167,11 @@ class BatchFeed:
             self._settle(failed(mail.position, "; ".join(dict.fromkeys(reasons.values()))))
         else:
             self._again.append(self._people[mail.position])
+
+    def spared(self, mail: Message, relay: Relay, reply: Reply) -> None:
+        """To be offered again later; this was no attempt."""
+        tools, to = self.tools, self._people[mail.position]
+        self._settle(spared(reply, to, relay=relay.name, now=tools.real(), waits=tools.waits))
 
     def withdrawn(self, mails: Sequence[Message], relay: Relay, why: str) -> None:
         """What the relay said of these was its own fault: nobody is blamed."""
@@ -198,8 +203,15 @@ class BatchFeed:
     def _take(self, relay: Relay) -> Addressee | None:
         """The next addressee whose letter may go to this relay."""
         to = self._take_parked(relay) if self._parked else None
-        while to is None and (queue := self._queue_for(relay)):
-            to = self._unless_parked(relay, queue.popleft())
+        while to is None and (queue := self._queue_for(relay) if self._again else self._fresh):
+            to = queue.popleft()
+            if self._parked.get(to.domain):
+                self._parked[to.domain].append(to)
+            elif wait := self.tools.pace.wait_for_domain(relay, to.domain):
+                self._park(relay, to, wait)
+            else:
+                break
+            to = None
         if to is None and self._parked:
             self._wait = self._look_at.get(relay.name, 0.0) - self.tools.ticking()
         return to
@@ -214,18 +226,11 @@ class BatchFeed:
         self._fits_nobody = bool(self._again)
         return self._fresh
 
-    def _unless_parked(self, relay: Relay, to: Addressee) -> Addressee | None:
-        """The addressee if its domain has an allowance; else it is set aside behind its like."""
-        parked = self._parked.get(to.domain)
-        if not parked:
-            wait = self.tools.pace.wait_for_domain(relay, to.domain)
-            if not wait:
-                return to
-            parked = self._parked.setdefault(to.domain, deque())
-            at = self._allowed_at[relay.name, to.domain] = self.tools.ticking() + wait
-            self._look_at[relay.name] = min(self._look_at.get(relay.name, _NEVER), at)
-        parked.append(to)
-        return None
+    def _park(self, relay: Relay, to: Addressee, wait: float) -> None:
+        """Set the addressee aside: the domain has no allowance for so many seconds."""
+        self._parked.setdefault(to.domain, deque()).append(to)
+        at = self._allowed_at[relay.name, to.domain] = self.tools.ticking() + wait
+        self._look_at[relay.name] = min(self._look_at.get(relay.name, _NEVER), at)
 
     def _take_parked(self, relay: Relay) -> Addressee | None:
         """The first of those set aside whose domain has an allowance again."""

@@ -45,16 +45,32 @@ class Message:
     message_id: str
 
 
-def render_letter(tools: LetterTools, letter: CampaignLetter, to: Addressee) -> RenderedLetter:
+def render_letter(
+    tools: LetterTools, letter: CampaignLetter, to: Addressee, *, in_browser: bool = False
+) -> RenderedLetter:
     """The letter as this recipient gets it.
+
+    Args:
+        in_browser: its images stand in it, and nothing tells of its being looked at.
 
     Raises:
         RecipientValueError: this recipient lacks something the letter uses.
         LetterError: the letter asks for something nobody has.
     """
     tracked_as = tracked_position(letter.tracking, to)
-    values = letter_values(tools, letter, to, tracked_as)
-    return letter.letter.render(values, pixel=pixel_address(tools, letter, tracked_as))
+    values = letter_values(tools, letter, to, tracked_as, in_browser=in_browser)
+    pixel = None if in_browser else pixel_address(tools, letter, tracked_as)
+    return letter.letter.render(values, pixel=pixel)
+
+
+def read_templates(tools: LetterTools, letter: CampaignLetter, to: Addressee) -> RenderedLetter:
+    """The letter as its templates write it for this recipient: no style is inlined, no pixel added.
+
+    Raises:
+        RecipientValueError, LetterError: as ``render_letter``.
+    """
+    values = letter_values(tools, letter, to, tracked_position(letter.tracking, to))
+    return RenderedLetter(*letter.letter.render_parts(values))
 
 
 def pixel_address(tools: LetterTools, letter: CampaignLetter, tracked_as: int | None) -> str | None:
@@ -62,6 +78,11 @@ def pixel_address(tools: LetterTools, letter: CampaignLetter, tracked_as: int | 
     if tracked_as is None:
         return None
     return tools.addresses.open_pixel(letter.campaign_id, tracked_as)
+
+
+def trap_address(tools: LetterTools, letter: CampaignLetter, tracked_as: int | None) -> str | None:
+    """The hidden link's address; None where it would tell of nobody in particular."""
+    return tools.addresses.trap(letter.campaign_id, tracked_as) if tracked_as else None
 
 
 def write_message(
@@ -181,6 +202,7 @@ def letter_values(
             pass_on=addresses.pass_on(letter.campaign_id, variant_of(to.values)),
             literal=tuple(_link(tools, letter, url, tracked_as) for url in letter.literals),
             inline=_images(tools, source.enclosures, in_browser=in_browser),
+            trap=None if in_browser else trap_address(tools, letter, tracked_as),
             **{name: _link(tools, letter, name, tracked_as) for name in PAGES},
         ),
         events=events,

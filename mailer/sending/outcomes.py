@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.models import DeliveryState
 from mailer.sending.addressees import Addressee
-from mailer.sending.backoff import next_attempt, tried_long_enough
+from mailer.sending.backoff import attempts_in, next_attempt, tried_long_enough
 from mailer.smtp.replies import Reply, ReplyClass
 
+_SENT = DeliveryState.SENT
+"""To look up a member of an enumeration for each letter takes time."""
 NO_REPLY = "no reply was read after the final dot"
 SUPPRESSED_SINCE = "suppressed after the audience was frozen"
 ERASED_SINCE = "the recipient was erased after the audience was frozen"
@@ -47,9 +49,31 @@ def outcome_of(
     )
 
 
+def spared(
+    reply: Reply, to: Addressee, *, relay: str, now: datetime, waits: Sequence[timedelta]
+) -> Outcome:
+    """The outcome of a delivery that may not be to blame for what was said: deferred, and no attempt.
+
+    How long it waits grows with the time since it was first deferred; after 72 hours it bounces.
+    """
+    if tried_long_enough(to.first_deferred_at, now=now):
+        return outcome_of(reply, to, relay=relay, now=now, waits=waits)
+    tried = now - to.first_deferred_at if to.first_deferred_at else timedelta()
+    return Outcome(
+        to.position,
+        DeliveryState.DEFERRED,
+        relay=relay,
+        code=reply.code,
+        enhanced_code=reply.enhanced_code,
+        reason=reply.text or None,
+        due_at=now + next_attempt(attempts_in(tried, waits), waits),
+        attempted=False,
+    )
+
+
 def sent(position: int, relay: str, reply: Reply) -> Outcome:
     """The outcome of a letter a relay took."""
-    return Outcome(position, DeliveryState.SENT, relay, reply.code, reply.enhanced_code)
+    return Outcome(position, _SENT, relay, reply.code, reply.enhanced_code)
 
 
 def uncertain(position: int, relay: str, reason: str = NO_REPLY) -> Outcome:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.audience import is_suppressed, matches_patterns
+from mailer.campaigns.audience import matches_patterns
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Campaign, CampaignState
 from mailer.foundation.clock import real_now
@@ -16,17 +16,27 @@ from mailer.foundation.settings import SettingsError, TrackingMode
 from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.sending.addressees import sample_addressee
 from mailer.sending.checks import check_events, check_header, check_settings
-from mailer.sending.examining import Audience, Tally, examine_all, redact, seal, split_audience
+from mailer.sending.examining import (
+    RANGE,
+    TOO_LARGE_BYTES,
+    Audience,
+    Tally,
+    examine_all,
+    redact,
+    seal,
+    split_audience,
+)
 from mailer.sending.findings import Example, Finding, Flaw, Gravity, error, masked, warning
 from mailer.sending.forecast import Forecast, forecast
 from mailer.sending.frozen import CampaignLetter, open_letter
 from mailer.sending.letters import LetterTools, Message, dkim_signer, render_letter, write_message
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.reading import Reader
+from mailer.sending.withholding import is_withheld
 from mailer.smtp.relays import Relay
 from recipients.errors import ImportRunning
-from recipients.importing import require_no_import_running
 from recipients.models import Recipient
+from recipients.runs import require_no_import_running
 from recipients.segments import find_segment
 
 NOBODY = "nobody would get this letter: the segment is empty, or everybody in it is suppressed"
@@ -93,6 +103,10 @@ class Looking:
     """Told how many letters of how many have been looked at."""
     flaw: Callable[[Flaw], None] | None = None
     """Told everything that is wrong with any recipient."""
+    range_size: int = RANGE
+    """Recipients a process looks at before it tells what it found."""
+    too_large_bytes: int = TOO_LARGE_BYTES
+    """Above it a letter is refused by most servers."""
 
 
 def preflight(
@@ -121,7 +135,7 @@ def preflight(
         campaign = find_campaign(db, name)
         audience = _audience(db, campaign)
         findings += _check_campaign(db, campaign)
-        ranges = split_audience(db, audience)
+        ranges = split_audience(db, audience, looking.range_size)
         trial = _trial(db, audience, tools.settings.allowed_patterns)
         letter, samples = _open(plain, db, campaign, audience, now=now)
     findings += samples.findings
@@ -172,7 +186,7 @@ def try_samples(
     """
     kinds = (
         select(func.min(Recipient.id))
-        .where(Recipient.id.in_(recipients), ~is_suppressed())
+        .where(Recipient.id.in_(recipients), ~is_withheld(letter))
         .group_by(Recipient.role, Recipient.sector, Recipient.language, Recipient.name.is_(None))
     )
     reader = Reader(letter, tools.settings.public_url)
@@ -268,7 +282,14 @@ def _examine(
     looking: Looking,
 ) -> Tally:
     overhead = _signature_bytes(tools, letter, samples.message)
-    task = seal(plain, letter, audience, overhead=overhead, list_flaws=looking.flaw is not None)
+    task = seal(
+        plain,
+        letter,
+        audience,
+        overhead=overhead,
+        list_flaws=looking.flaw is not None,
+        too_large_bytes=looking.too_large_bytes,
+    )
     total, done, count = Tally(), 0, sum(size for _, _, size in ranges)
     examined = examine_all(task, database, ranges, processes=looking.processes)
     for tally, (_, _, size) in zip(examined, ranges, strict=True):

@@ -12,7 +12,7 @@ from mailer.sending.anchors import Anchor, read_sights
 from mailer.sending.checks import LOOPBACK, within
 from mailer.sending.findings import Finding, error, warning
 from mailer.sending.frozen import CampaignLetter
-from mailer.tracking.links import locate
+from mailer.tracking.links import TRAP_LINK, locate
 
 _WEB = {"http", "https"}
 _OTHER_SCHEMES = {"mailto", "tel", "sms"}
@@ -21,7 +21,9 @@ _LONGEST_SUBJECT = 150
 _SHOWN = 80
 _KEPT = 10_000
 _ADDRESS = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]]")
-_SIGHTS = re.compile(r"<a\b.*?(?:</a|\Z)|<img\b[^>]*>|\bid\s*=[^>]*>", re.IGNORECASE | re.DOTALL)
+_SIGHTS = re.compile(
+    r"<(?:a\b.*?(?:</a|\Z)|img\b[^>]*>|[^<>]*?\bid\s*=[^>]*>)", re.IGNORECASE | re.DOTALL
+)
 """All that this module judges of HTML: letters in which these are the same read the same to it."""
 _SAID = re.compile(
     r"(?P<plain>https?://|www\.)?(?P<host>(?:[\w-]+\.)+(?P<last>[^\W\d_]{2,}))(?::\d+)?(?:[/?#]\S*)?",
@@ -60,6 +62,7 @@ class Reader:
         """Take the campaign's links, by which tracked addresses are followed."""
         self._tracked = letter.tracking is not TrackingMode.NONE
         self._targets = {str(link.number): link.target for link in letter.links.values()}
+        self._targets[str(TRAP_LINK)] = "/"
         self._public_url, self._ours = public_url, f"{public_url}/"
         self._token = re.compile(rf"({re.escape(self._ours)}[a-z]/)[^\"'/?#\s]*")
         self._seen: set[frozenset[str]] = set()

@@ -109,6 +109,8 @@ class _TrialFeed:
         waits = self.tools.settings.retry_waits
         self.outcomes[id(to)] = outcome_of(reply, to, relay=relay.name, now=self.now, waits=waits)
 
+    spared = answered
+
     def lost_after_dot(self, mail: Message, relay: Relay) -> None:
         to = self._out[id(mail)]
         self.outcomes[id(to)] = uncertain(to.position, relay.name)

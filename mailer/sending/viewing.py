@@ -1,14 +1,26 @@
 """The letter in a browser: as its recipient got it, and the copy to pass on."""
 
+from dataclasses import dataclass
+
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery
 from mailer.foundation.settings import TrackingMode
 from mailer.rendering.letter import RenderedLetter
-from mailer.sending.addressees import NOBODY, Addressee, addressees, read_addressee
+from mailer.sending.addressees import FOR_SHOWING, NOBODY, Addressee, addressees, read_addressee
 from mailer.sending.frozen import open_letter
-from mailer.sending.letters import LetterTools, letter_values, tracked_position
+from mailer.sending.letters import LetterTools, letter_values, render_letter
 from mailer.sending.variants import variant_reader
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLetter:
+    """The copy to pass on, and where it is found."""
+
+    rendered: RenderedLetter
+    language: str
+    """The readers' it is written for; the letter itself may have Danish only."""
+    address: str
 
 
 def view_letter(
@@ -17,19 +29,16 @@ def view_letter(
     """The letter as its recipient got it, without pixel; None if there is no such delivery."""
     campaign = _launched(db, campaign_id)
     row = db.execute(
-        addressees().where(Delivery.campaign_id == campaign_id, Delivery.position == position)
+        addressees(FOR_SHOWING).where(Delivery.campaign_id == campaign_id, Delivery.position == position)
     ).one_or_none()
     if campaign is None or row is None:
         return None
-    letter, to = open_letter(db, campaign), read_addressee(row)
-    tracked_as = tracked_position(letter.tracking, to)
-    values = letter_values(tools, letter, to, tracked_as, in_browser=True)
-    return letter.letter.render(values, pixel=None)
+    return render_letter(tools, open_letter(db, campaign), read_addressee(row), in_browser=True)
 
 
 def pass_on_letter(
     tools: LetterTools, db: Session, campaign_id: int, variant: int
-) -> RenderedLetter | None:
+) -> SharedLetter | None:
     """The letter to pass on: for nobody in particular, with no link that acts for a person."""
     campaign = _launched(db, campaign_id)
     reader = variant_reader(variant)
@@ -39,7 +48,8 @@ def pass_on_letter(
     to = Addressee(NOBODY, "", "", reader, None, None, is_somebody=False)
     tracked_as = None if letter.tracking is TrackingMode.NONE else NOBODY
     values = letter_values(tools, letter, to, tracked_as, in_browser=True)
-    return letter.letter.render(values, pixel=None)
+    address = tools.addresses.pass_on(campaign_id, variant)
+    return SharedLetter(letter.letter.render(values, pixel=None), reader.language, address)
 
 
 def _launched(db: Session, campaign_id: int) -> Campaign | None:

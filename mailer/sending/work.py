@@ -1,18 +1,19 @@
 """What a worker does when the bell rings, and what the sweep finds when it did not."""
 
 import time
+from math import inf
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.heartbeats import SWEEP, note_heartbeat
-from mailer.campaigns.ledger import FenceMoved, cancel_leftovers, release_waiting
+from mailer.campaigns.ledger import FenceMoved, cancel_leftovers, release_deferred, release_waiting
 from mailer.campaigns.lifecycle import finish_done, start_due
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
 from mailer.campaigns.planning import is_open, keep_timetables
 from mailer.foundation.log import get_log
 from mailer.sending.batch import send_batch
-from mailer.sending.claims import claim_batch
+from mailer.sending.claims import claim_batch, next_due
 from mailer.sending.evidence import settle_by_tracking
 from mailer.sending.frozen import open_letter
 from mailer.sending.recovery import (
@@ -27,6 +28,9 @@ _log = get_log(__name__)
 _KEPT_LETTERS = 4
 _WORK_SECONDS = 5.0
 """A task claims batch after batch for so long, so that its own cost vanishes."""
+_WORTH_WAITING_SECONDS = 1.0
+"""What is due so soon is waited for: nobody else would ring before the next sweep."""
+_LEAST_WAIT_SECONDS = 0.1
 
 
 def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
@@ -49,8 +53,14 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
                 shown=tools.clock.now(),
             )
         if batch is None:
-            finish_campaigns(tools)
-            return False
+            wait = _wait_for_more(tools, campaign_id)
+            if wait is None:
+                finish_campaigns(tools)
+                return False
+            if time.monotonic() >= until:
+                return True
+            time.sleep(wait)
+            continue
         try:
             result = send_batch(tools, batch, _writer(tools, campaign_id))
         except FenceMoved:
@@ -92,6 +102,17 @@ def finish_campaigns(tools: SendingTools) -> None:
     """Mark campaigns as finished that have nothing left to send."""
     with tools.database.write() as db:
         finish_done(db, now=tools.real())
+
+
+def _wait_for_more(tools: SendingTools, campaign_id: int) -> float | None:
+    """Seconds until more of the campaign can be claimed; None if that is not worth waiting for."""
+    now = tools.real()
+    with tools.database.write() as db:
+        if release_deferred(db, campaign_id, now=now):
+            return 0.0
+        soonest = next_due(db, campaign_id, now=now)
+    wait = (soonest - now).total_seconds() if soonest is not None else inf
+    return max(wait, _LEAST_WAIT_SECONDS) if wait <= _WORTH_WAITING_SECONDS else None
 
 
 def _writer(tools: SendingTools, campaign_id: int) -> LetterWriter:

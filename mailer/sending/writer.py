@@ -1,6 +1,6 @@
 """Writes one campaign's letter to one recipient after the other: compiled where it can be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -12,6 +12,7 @@ from mailer.rendering.compiled import (
     NotCompilable,
     Recipe,
     Unfillable,
+    Variant,
     read_uses,
     require_compilable,
     uses_attributes,
@@ -65,6 +66,7 @@ class LetterWriter:
         self._signer = tools.tokens.signer(letter.campaign_id)
         self._dkim = dkim_signer(settings)
         self._pass_on: dict[object, bytes] = {}
+        self._any_tokens: dict[int, Sequence[bytes]] = {}
         local, _, domain = ascii_domain(settings.bounces_to).rpartition("@")
         self._bounces_to = (f"{local}+", f"@{domain}")
         self._message_ids_at = f"@{list_id(settings)}"
@@ -74,6 +76,11 @@ class LetterWriter:
         """What has to be read of recipients for this letter."""
         self.per_recipient_because: str | None = None
         """Why the letter is rendered per recipient; None while it is compiled."""
+
+    @property
+    def letter(self) -> CampaignLetter:
+        """The letter it writes."""
+        return self._letter
 
     def write(self, to: Addressee) -> Message:
         """The message for one recipient.
@@ -106,11 +113,41 @@ class LetterWriter:
             return f"the letter {reason}"
         return None
 
+    def weigh(self, to: Addressee) -> tuple[Variant | None, int]:
+        """Which variant one recipient gets, and the bytes of the message; None if it is not compiled.
+
+        Nothing is signed: a token is as long as any other for a position of as many digits.
+
+        Raises:
+            RecipientValueError, LetterError, UnicodeError: as ``write``.
+        """
+        if self.per_recipient_because is None:
+            digits = (to.position.bit_length() + 3) // 4
+            tokens = self._any_tokens.get(digits)
+            if tokens is None:
+                tokens = self._any_tokens[digits] = self._signer.sign_delivery(to.position)
+            try:
+                variant, _, pieces = self._take(to, tokens)
+            except NotCompilable as reason:
+                self.per_recipient_because = f"the letter {reason}"
+            except Unfillable:
+                pass
+            else:
+                return variant, sum(map(len, pieces))
+        return None, len(self.write(to).data)
+
     def _fill(self, to: Addressee) -> Message:
+        tokens = self._signer.sign_delivery(to.position)
+        _, envelope, pieces = self._take(to, tokens)
+        if self._dkim is not None:
+            pieces.insert(0, self._dkim.sign(pieces, at=self._letter.dated_at))
+        message_id = tokens[_MESSAGE_ID].decode() + self._message_ids_at
+        return Message(to.position, envelope, b"".join(pieces), message_id)
+
+    def _take(self, to: Addressee, tokens: Sequence[bytes]) -> tuple[Variant, Envelope, list[bytes]]:
+        """The variant for one recipient, the envelope, and the message without signatures."""
         values = to.values
         variant = self._compiled_for(to).variant_for(values)
-        tokens = self._signer.sign_delivery(to.position)
-        bounce, message_id = tokens[_BOUNCE], tokens[_MESSAGE_ID]
         email = to.email
         recipient = (
             email if email.isascii() else ascii_domain(email)
@@ -121,16 +158,9 @@ class LetterWriter:
             self._pass_on_token(values),
             *tokens,
         )
-        pieces = variant.fill(slots, values)
-        if self._dkim is not None:
-            pieces.insert(0, self._dkim.sign(pieces, at=self._letter.dated_at))
         before, after = self._bounces_to
-        return Message(
-            to.position,
-            Envelope(before + bounce.decode() + after, recipient),
-            b"".join(pieces),
-            message_id.decode() + self._message_ids_at,
-        )
+        envelope = Envelope(before + tokens[_BOUNCE].decode() + after, recipient)
+        return variant, envelope, variant.fill(slots, values)
 
     def _pass_on_token(self, values: RecipientValues) -> bytes:
         reader = _passed_on_as(values)
@@ -155,6 +185,7 @@ class LetterWriter:
     def _compile(self, kind: int | None) -> CompiledLetter:
         require_compilable(self._uses)
         letter = self._letter
+        seen: dict[object, tuple[LetterValues, str | None]] = {}
 
         def tools_with(write: Callable[[str], str]) -> LetterTools:
             return replace(self._tools, tokens=_StandInTokens(write, self._tools.tokens))
@@ -162,9 +193,12 @@ class LetterWriter:
         def fill(
             recipient: RecipientValues, shown: RecipientValues, write: Callable[[str], str]
         ) -> tuple[LetterValues, str | None]:
-            tools, to = tools_with(write), Addressee(_SOMEBODY, "", "", recipient, None, None)
-            values = replace(letter_values(tools, letter, to, kind), recipient=shown)
-            return values, pixel_address(tools, letter, kind)
+            reader = (write, recipient.language, recipient.region)
+            if reader not in seen:
+                tools, to = tools_with(write), Addressee(_SOMEBODY, "", "", recipient, None, None)
+                seen[reader] = letter_values(tools, letter, to, kind), pixel_address(tools, letter, kind)
+            values, pixel = seen[reader]
+            return replace(values, recipient=shown), pixel
 
         def end_header(write: Callable[[str], str]) -> bytes:
             nobody = RecipientValues(None, "", "", None, None, "", None, "", Attributes())

@@ -10,11 +10,11 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
-from enum import IntEnum
 from math import inf
 from time import monotonic
 from typing import Protocol
 
+from mailer.smtp.commands import Misfit, Step, length_of, mail_command
 from mailer.smtp.envelope import Mail
 from mailer.smtp.errors import Garbled
 from mailer.smtp.extensions import Extensions
@@ -42,24 +42,6 @@ _BUFFER_BYTES = 4_096
 _CLOSED_BY_RELAY = "the relay closed the connection"
 _FAILED = "the sending failed"
 _NOT_WANTED = "it was no longer wanted"
-
-
-class Step(IntEnum):
-    """What a reply is awaited to."""
-
-    PROBE = 0
-    """RSET, to see whether the connection still lives; its letter waits."""
-    RESET = 1
-    """RSET, after a transaction that was given up."""
-    EMPTY_DOT = 2
-    """The dot that ends a letter without a recipient."""
-    MAIL = 3
-    RCPT = 4
-    DATA = 5
-    DOT = 6
-    CHUNK = 7
-    """BDAT LAST with its whole letter."""
-    QUIT = 8
 
 
 class Owner(Protocol):
@@ -108,10 +90,6 @@ class Owner(Protocol):
         ...
 
 
-class _Misfit(Exception):
-    """The relay offers too little for a mail."""
-
-
 class Connection(asyncio.BufferedProtocol):
     """A connection that is ready for letters.
 
@@ -134,12 +112,12 @@ class Connection(asyncio.BufferedProtocol):
         self._depth = owner.relay.chunking if opened.extensions.chunking else 0
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._reader = ReplyReader()
-        self._awaited: deque[tuple[Step, Mail | None]] = deque()
+        self._awaited: deque[tuple[int, Mail | None]] = deque()
         self._given: Mail | None = None
         """A mail of which nothing was said yet."""
         self._invited: Mail | None = None
         """The mail the relay said 354 to; its dot has not left."""
-        self._stepping: tuple[Step, Mail] | None = None
+        self._stepping: tuple[int, Mail] | None = None
         """In lock-step: what is to be said next of the mail under way."""
         self._settled: Mail | None = None
         """The mail that was decided about although replies to it are still to come."""
@@ -189,7 +167,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_leaving(self) -> bool:
         """Whether QUIT was said."""
-        return bool(self._awaited) and self._awaited[0][0] is Step.QUIT
+        return bool(self._awaited) and self._awaited[0][0] == Step.QUIT
 
     @property
     def has_dot_out(self) -> bool:
@@ -238,9 +216,10 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.is_open = False
         self.deadline = inf
+        out = self._mails_out()
         self._transport.abort()
         try:
-            self._give_back(why, lost=lost and self._is_proven)
+            self._give_back(why, out, lost=lost and self._is_proven)
         finally:
             self._owner.gone(self)
 
@@ -293,7 +272,7 @@ class Connection(asyncio.BufferedProtocol):
         awaited = self._awaited
         if (
             len(awaited) == 4
-            and awaited[0][0] is Step.DOT
+            and awaited[0][0] == Step.DOT
             and self._reader.is_empty
             and self._hung_up is None
         ):
@@ -309,7 +288,9 @@ class Connection(asyncio.BufferedProtocol):
         self._reader.add(data)
         while (reply := self._reader.take()) is not None:
             self._hear(*reply)
-            if self._hung_up is not None and not self.has_dot_out:
+            if reply[0] == CLOSING and self._blocked:
+                self.cut(_CLOSED_BY_RELAY)  # what has not left yet stays here
+            elif self._hung_up is not None and not self.has_dot_out:
                 self.cut(self._hung_up)
             if not self.is_open:
                 break
@@ -378,7 +359,7 @@ class Connection(asyncio.BufferedProtocol):
         elif not too_large:
             self._owner.sender_refused(reply)
             self._hung_up = f"it refuses our sender: {reply}"
-        if self._awaited[-1][0] is not Step.CHUNK:
+        if self._awaited[-1][0] != Step.CHUNK:
             if len(self._awaited) > 1:
                 self._settled = mail
             if too_large:
@@ -529,14 +510,14 @@ class Connection(asyncio.BufferedProtocol):
         if parts:
             self._write(parts)
 
-    def _take_step(self, step: Step, mail: Mail) -> None:
+    def _take_step(self, step: int, mail: Mail) -> None:
         self._stepping = None
-        if step is Step.RCPT:
+        if step == Step.RCPT:
             self._say(f"RCPT TO:<{mail.envelope.recipient}>\r\n".encode(), (step, mail))
         else:
             self._say(b"DATA\r\n", (step, mail))
 
-    def _say(self, line: bytes, awaited: tuple[Step, Mail | None]) -> None:
+    def _say(self, line: bytes, awaited: tuple[int, Mail | None]) -> None:
         self._awaited.append(awaited)
         self._write([line])
 
@@ -565,8 +546,8 @@ class Connection(asyncio.BufferedProtocol):
             mail = self._owner.take(self)
         while mail is not None:
             try:
-                command = self._mail_command(mail)
-            except _Misfit as misfit:
+                command = mail_command(mail, self._extensions)
+            except Misfit as misfit:
                 self._told = True
                 self._owner.unfit(mail, str(misfit))
                 mail = self._owner.take(self)
@@ -575,30 +556,22 @@ class Connection(asyncio.BufferedProtocol):
                 return mail, command
         return None
 
-    def _mail_command(self, mail: Mail) -> str:
-        """MAIL with what must be said of a letter (RFC 1870, RFC 6152, RFC 6531).
+    def _mails_out(self) -> set[int]:
+        """The identities of the mails whose dot or last chunk has left and was not answered.
 
-        Raises:
-            _Misfit: the relay cannot take it.
+        What has not left is the end of what was said last. Over TLS nobody can say how much that is.
         """
-        extensions, envelope, data = self._extensions, mail.envelope, mail.data
-        parameters = ""
-        if extensions.announces_size:
-            if 0 < extensions.largest_bytes < len(data):
-                raise _Misfit("the letter is too long for it")
-            parameters = f" SIZE={len(data)}"
-        if envelope.needs_smtputf8:
-            if not extensions.smtputf8:
-                raise _Misfit("the address needs SMTPUTF8, which it does not offer")
-            parameters += " SMTPUTF8"
-        if not data.isascii():
-            if not extensions.eight_bit:
-                raise _Misfit("the letter needs 8BITMIME, which it does not offer")
-            parameters += " BODY=8BITMIME"
-        return f"MAIL FROM:<{envelope.sender}>{parameters}\r\n"
+        unsent, out = 0, set()
+        if not self._transport.get_extra_info("sslcontext"):
+            unsent = self._transport.get_write_buffer_size()
+        for step, mail in reversed(self._awaited):
+            if step in (Step.DOT, Step.CHUNK) and unsent <= 0:
+                out.add(id(mail))
+            unsent -= length_of(step, mail, self._extensions) if unsent > 0 else 0
+        return out
 
-    def _give_back(self, why: str, *, lost: bool) -> None:
-        """Tell of every mail under way: uncertain where its dot is out, else not sent."""
+    def _give_back(self, why: str, out: set[int], *, lost: bool) -> None:
+        """Tell of every mail under way: uncertain where it is out, else not sent."""
         owner, awaited = self._owner, self._awaited
         under_way = {id(mail): mail for _, mail in awaited if mail is not None}
         for mail in (self._given, self._invited, self._stepping and self._stepping[1]):
@@ -606,7 +579,6 @@ class Connection(asyncio.BufferedProtocol):
                 under_way[id(mail)] = mail
         if self._settled is not None:
             under_way.pop(id(self._settled), None)
-        out = {id(mail) for step, mail in awaited if step in (Step.DOT, Step.CHUNK)}
         if self._sender_refused is not None and awaited and awaited[0][0] in (Step.RCPT, Step.CHUNK):
             # Only the mail whose sender was refused is being answered: it was not taken.
             out -= {id(awaited[0][1])}

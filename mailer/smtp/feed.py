@@ -13,8 +13,8 @@ M = TypeVar("M", bound=Mail)
 class Feed(Protocol[M]):
     """A source of mail that keeps the account; all calls come from the loop's thread.
 
-    Every mail given out comes back by exactly one of ``answered``, ``not_sent``, ``unfit`` and
-    ``lost_after_dot``; an error raised here ends the sending and comes out of ``RelayPool.send``.
+    Every mail given out comes back by exactly one of ``answered``, ``not_sent``, ``unfit``, ``spared``
+    and ``lost_after_dot``; an error raised here ends the sending and comes out of ``RelayPool.send``.
     """
 
     def next_mail(self, relay: Relay) -> M | None:
@@ -47,6 +47,15 @@ class Feed(Protocol[M]):
 
     def lost_after_dot(self, mail: M, relay: Relay) -> None:
         """Its final dot left and no reply was read: it may or may not have arrived."""
+        ...
+
+    def spared(self, mail: M, relay: Relay, reply: Reply) -> None:
+        """Not in this sending any more, but later, and this was no attempt: it may be the relay's fault.
+
+        So it is with a mail whose connection was lost time and again before its dot; and, as the
+        sending ends, with mails told as ``answered`` of which the relay refused several domains' alike
+        and took none since.
+        """
         ...
 
     def withdrawn(self, mails: Sequence[M], relay: Relay, why: str) -> None:

@@ -9,7 +9,9 @@ from mailer.smtp.envelope import Mail
 from mailer.smtp.patience import Patience
 from mailer.smtp.replies import Reply
 
-_MANY_DOMAINS = 20
+_MANY_DOMAINS, _SEVERAL_DOMAINS = 20, 3
+_MOST_SPARED = 3
+"""So often in a row what a sending's last mails were refused with is doubted."""
 _MOST_WITHDRAWN = 1_000
 """Mails kept in case that what refused them proves to be the relay's fault: tens of KB each."""
 _MANY_LOSSES = 12
@@ -57,7 +59,8 @@ class Refusals:
     def __init__(self) -> None:
         self._key: tuple[int, str | None, str] | None = None
         self._domains: set[str] = set()
-        self._mails: deque[Mail] = deque(maxlen=_MOST_WITHDRAWN)
+        self._refused: deque[tuple[Mail, Reply]] = deque(maxlen=_MOST_WITHDRAWN)
+        self._spared = 0
 
     @property
     def is_empty(self) -> bool:
@@ -74,22 +77,35 @@ class Refusals:
             self._key = key
         if len(self._domains) < _MANY_DOMAINS:
             self._domains.add(domain)
-        self._mails.append(mail)
+        self._refused.append((mail, reply))
         if len(self._domains) < _MANY_DOMAINS:
             return ()
-        refused = tuple(self._mails)
-        self._mails.clear()
+        refused = tuple(mail for mail, _ in self._refused)
+        self._refused.clear()
+        return refused
+
+    def spare(self) -> Sequence[tuple[Mail, Reply]]:
+        """The last mails of a sending, refused alike at several domains, and what was said of each.
+
+        Too few to know whose fault it is: the next answers will tell. Where none but the same refusals
+        come, the same mails are doubted a few times only.
+        """
+        refused = tuple(self._refused)
+        if not refused or len(self._domains) < _SEVERAL_DOMAINS or self._spared >= _MOST_SPARED:
+            return ()
+        self._spared += 1
         return refused
 
     def clear(self) -> None:
         """Another answer came."""
         self._key = None
         self._domains.clear()
-        self._mails.clear()
+        self._refused.clear()
+        self._spared = 0
 
     def forget_mails(self) -> None:
         """What was told of the mails so far stands: it has been acted on."""
-        self._mails.clear()
+        self._refused.clear()
 
 
 class Losses:

@@ -50,6 +50,9 @@ class NoFeed:
     def lost_after_dot(self, mail: Mail, relay: Relay) -> None:
         """Nobody listens."""
 
+    def spared(self, mail: Mail, relay: Relay, reply: Reply) -> None:
+        """Nobody listens."""
+
     def withdrawn(self, mails: Sequence[Mail], relay: Relay, why: str) -> None:
         """Nobody listens."""
 
@@ -168,9 +171,9 @@ class Line:
         self._is_dry = self._is_starved = False
 
     def use(self, feed: Feed[Mail]) -> None:
-        """Take mail from this feed from now on."""
+        """Take mail from this feed from now on; nothing is under way."""
         self.feed = feed
-        self.is_stopped = False
+        self.is_stopped = self._on_trial = False
         self._refusals.forget_mails()
 
     def start_one(self) -> None:
@@ -220,6 +223,11 @@ class Line:
         for connection in tuple(self._connections):
             if connection not in self._resting and not connection.is_leaving:
                 connection.cut(why)
+
+    def spare(self) -> None:
+        """Tell of the refusals that may prove to be the relay's own once more mail is sent."""
+        for mail, reply in self._refusals.spare():
+            self.feed.spared(mail, self.relay, reply)
 
     def leave(self, *, keep: int | None = None) -> None:
         """Take leave on all connections but so many; as many as are this process's own by default."""
@@ -271,7 +279,7 @@ class Line:
         self.feed.withdrawn(to_blame_for, self.relay, why)
 
     def not_sent(self, mail: Mail, why: str, *, lost: bool) -> None:
-        """No dot left for this mail; the third time its connection was lost, that is its answer."""
+        """No dot left for this mail; the third time its connection was lost, others go first."""
         self._changed()
         if lost:
             self._ails = True
@@ -280,7 +288,7 @@ class Line:
                 self._fail(f"it takes no letter: {why}")
             if times >= _MOST_LOSSES:
                 self._losses.forget(mail)
-                self.feed.answered(mail, self.relay, _LOST_TOO_OFTEN)
+                self.feed.spared(mail, self.relay, _LOST_TOO_OFTEN)
                 return
         self._on_trial = False
         self.feed.not_sent(mail, self.relay, why)
@@ -352,6 +360,8 @@ class Line:
             self.not_sent(mail, STOPPED, lost=False)
         elif (error := task.exception()) is not None:
             assert isinstance(error, Exception)
+            if slot not in self._connections.values():
+                slot.release()
             self.failed(error)
 
     def _blame(self, error: RelayUnavailable, *, others: int) -> None:

@@ -132,29 +132,8 @@ class Pace:
         self._looked_at = _NEVER
         self._unlooked = 0
 
-    def wait_for(self, relay: Relay, domain: str) -> float:
-        """0.0: the letter may go, its allowances are taken; else seconds until it is worth asking."""
-        if self._unlooked:
-            self._unlooked -= 1
-        else:
-            self._look()
-        lane = self._lane_of.get(id(relay)) or self._open(relay)
-        if lane.rate is None:
-            if lane.domain_rate is None and domain not in lane.limits:
-                return 0.0
-            return self._take_of_domain(lane, domain)
-        now = self._look()
-        wait = self._wait(lane.own, lane.rate, now, learned=True)
-        if wait:
-            return wait
-        if lane.domain_rate is not None or domain in lane.limits:
-            wait = self._take_of_domain(lane, domain)
-        if not wait:
-            lane.own.take(now)
-        return wait
-
     def wait_for_relay(self, relay: Relay) -> float:
-        """The same for the relay's own allowance alone, which is taken."""
+        """0.0: the relay's own allowance is taken for a letter; else seconds until asking is of use."""
         lane = self._lane_of.get(id(relay)) or self._open(relay)
         if lane.rate is None:
             return 0.0
@@ -165,7 +144,7 @@ class Pace:
         return wait
 
     def wait_for_domain(self, relay: Relay, domain: str) -> float:
-        """The same for the domain's allowance alone, which is taken."""
+        """The same for the allowance of a domain at this relay; to be asked for last: it is not kept."""
         if self._unlooked:
             self._unlooked -= 1
         else:

@@ -68,6 +68,8 @@ class RelayPool:
         self._waiting: asyncio.TimerHandle | None = None
         self._cutting: asyncio.TimerHandle | None = None
         self._is_stopping = False
+        self._stop_within: float | None = None
+        """Asked to stop before the sending had begun."""
 
     @property
     def trouble(self) -> str | None:
@@ -99,9 +101,13 @@ class RelayPool:
         for line in self._lines:
             line.use(own)
         ticking = self._loop.create_task(self._tick())
+        if self._stop_within is not None:
+            self._stop(self._stop_within)
         try:
             self._changed()
             await self._done
+            for line in self._lines:
+                line.spare()
             feed.flush()
             await self._make_way()
         finally:
@@ -109,14 +115,16 @@ class RelayPool:
             self._rest()
 
     def stop(self, *, within: float) -> None:
-        """Begin nothing more in the sending under way; from any thread.
+        """Begin nothing more in the sending under way, or else in the next; from any thread.
 
         Mail whose dot is not out is not sent; replies to dots that are out are waited for.
 
         Args:
             within: seconds after which what is still out is cut.
         """
-        if self._loop is not None and self._done is not None:
+        if self._loop is None:
+            self._stop_within = within
+        else:
             self._loop.call_soon_threadsafe(self._stop, within)
 
     async def close(self) -> None:
@@ -130,10 +138,13 @@ class RelayPool:
             await asyncio.sleep(0)
 
     def _stop(self, within: float) -> None:
-        if self._done is None or self._done.done() or self._is_stopping:
+        if self._done is None:
+            self._stop_within = within
+            return
+        if self._done.done() or self._is_stopping:
             return
         assert self._loop is not None
-        self._is_stopping = True
+        self._is_stopping, self._stop_within = True, None
         try:
             for line in self._lines:
                 line.stop()

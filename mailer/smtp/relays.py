@@ -55,11 +55,11 @@ class Relay:
     """Letters in the pipe at once with BDAT (RFC 3030), where offered; 0: DATA, one at a time."""
     rate: float | None = None
     domain_rate: float | None = None
+    name: str = field(init=False)
+    """What the ledger and the logs call it."""
 
-    @property
-    def name(self) -> str:
-        """What the ledger and the logs call it."""
-        return f"{self.host}:{self.port}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.host}:{self.port}")
 
     @property
     def is_local(self) -> bool:

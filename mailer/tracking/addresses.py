@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mailer.tracking.links import TRAP_LINK
 from mailer.tracking.tokens import Purpose, Tokens
 
 
@@ -24,6 +25,10 @@ class TrackedAddresses:
         """The address of a tracked link; the link's number stands beside the token, unsigned."""
         token = self.tokens.sign(Purpose.CLICK, campaign_id, position)
         return f"{self.public_url}/c/{token}/{link_number}"
+
+    def trap(self, campaign_id: int, position: int) -> str:
+        """The link that no reader can see: whoever follows it follows every link."""
+        return self.click(campaign_id, position, TRAP_LINK)
 
     def unsubscribe(self, campaign_id: int, position: int) -> str:
         """The address to say no at (RFC 8058 for the one-click POST)."""

@@ -9,7 +9,7 @@ Numbers are written in the one shortest way: a token has one spelling.
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from struct import Struct
@@ -36,17 +36,17 @@ class Purpose(StrEnum):
 DELIVERY_PURPOSES = tuple(purpose for purpose in Purpose if purpose is not Purpose.PASS_ON)
 """What a delivery has tokens for, in the order of ``CampaignSigner.sign_delivery``."""
 _PLACES = {purpose: index for index, purpose in enumerate(Purpose)}
-_TAG_CHARACTERS = 20
+TAG_CHARACTERS = 20
 _TAGS_PER_DIGEST = 3
 _DIGESTS = -(-len(Purpose) // _TAGS_PER_DIGEST)
 _FIVE_BITS = bytes(b"0123456789abcdefghijklmnopqrstuv"[byte & 31] for byte in range(256))
 """By byte, the character for its lower five bits."""
 _unused = _TAGS_PER_DIGEST * _DIGESTS - len(DELIVERY_PURPOSES)
-_cut_tags = Struct(
-    f"{_TAG_CHARACTERS}s" * len(DELIVERY_PURPOSES) + f"{_TAG_CHARACTERS}x" * _unused
-).unpack
+_cut_tags = Struct(f"{TAG_CHARACTERS}s" * len(DELIVERY_PURPOSES) + f"{TAG_CHARACTERS}x" * _unused).unpack
 _NUMBER = r"(0|[1-9a-f][0-9a-f]{0,15})"
-_TOKEN = re.compile(rf"(([0-9a-v]{{2}}){_NUMBER}-{_NUMBER})([0-9a-v]{{{_TAG_CHARACTERS}}})")
+_TOKEN = re.compile(rf"(([0-9a-v]{{2}}){_NUMBER}-{_NUMBER})([0-9a-v]{{{TAG_CHARACTERS}}})")
+
+_TOKEN_BYTES = re.compile(_TOKEN.pattern.encode())
 
 
 class BadToken(Exception):
@@ -98,6 +98,29 @@ class Tokens:
             raise BadToken
         return Grant(int(campaign_id, 16), int(number, 16))
 
+    def reader(self, purpose: Purpose) -> Callable[[bytes], tuple[int, int] | None]:
+        """A quick way to verify tokens of one purpose: campaign and number, None for a bad token."""
+        digest, place = divmod(_PLACES[purpose], _TAGS_PER_DIGEST)
+        begins, ends = place * TAG_CHARACTERS, (place + 1) * TAG_CHARACTERS
+        by_id: dict[bytes, list[hashlib.blake2b]] = {}
+        for key_id, states in self._keys:
+            by_id.setdefault(key_id.encode(), []).append(states[digest])
+        match, equal, nothing = _TOKEN_BYTES.fullmatch, hmac.compare_digest, ()
+
+        def read(token: bytes) -> tuple[int, int] | None:
+            found = match(token)
+            if found is None:
+                return None
+            body, key_id, campaign_id, number, tag = found.groups()
+            genuine = False
+            for begun in by_id.get(key_id, nothing):
+                state = begun.copy()
+                state.update(body)
+                genuine |= equal(state.digest()[begins:ends].translate(_FIVE_BITS), tag)
+            return (int(campaign_id, 16), int(number, 16)) if genuine else None
+
+        return read
+
     def verify_from_address(self, purpose: Purpose, token: str) -> Grant:
         """What a token out of a local part names, in whichever case it came back.
 
@@ -138,7 +161,7 @@ def _key_id(key: bytes) -> str:
 
 def _keyed(key: bytes) -> "list[hashlib.blake2b]":
     secret = hashlib.blake2b(key, digest_size=32, person=b"mailer-token").digest()
-    size = _TAGS_PER_DIGEST * _TAG_CHARACTERS
+    size = _TAGS_PER_DIGEST * TAG_CHARACTERS
     return [
         hashlib.blake2b(key=secret, digest_size=size, person=b"tags-%d" % number)
         for number in range(_DIGESTS)
@@ -149,5 +172,5 @@ def _tag(states: Sequence["hashlib.blake2b"], purpose: Purpose, body: str) -> st
     digest, place = divmod(_PLACES[purpose], _TAGS_PER_DIGEST)
     state = states[digest].copy()
     state.update(body.encode())
-    begins = place * _TAG_CHARACTERS
-    return state.digest()[begins : begins + _TAG_CHARACTERS].translate(_FIVE_BITS).decode()
+    begins = place * TAG_CHARACTERS
+    return state.digest()[begins : begins + TAG_CHARACTERS].translate(_FIVE_BITS).decode()

@@ -1,5 +1,6 @@
 """The web application: guards around a front for tracked links, and pages behind it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,31 +12,41 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from mailer.foundation.database import DatabaseUnavailable
-from mailer.runtime import Runtime
 from mailer.web.front import Front
 from mailer.web.guards import Guards
 from mailer.web.health import Health
+from mailer.web.metrics import Metrics
 from mailer.web.personal import PersonalPages
 from mailer.web.public import PublicPages
-from mailer.web.site import Site, open_site
-
-
-def create_app(runtime: Runtime) -> ASGIApp:
-    """The application for a runtime; the database is not asked before somebody comes."""
-    return build_app(open_site(runtime))
+from mailer.web.site import Site
+from mailer.web.staff import beside_staff
+from mailer.web.targets import Targets
 
 
 def build_app(site: Site) -> ASGIApp:
     """The application over what its pages share."""
-    return Guards(Front(site, _pages(site)), site)
+    return Guards(build_front(site), site)
 
 
-def _pages(site: Site) -> Starlette:
+def build_front(site: Site, *, with_staff: bool = True) -> Front:
+    """What answers tracked links, and hands the rest to the pages.
+
+    Args:
+        with_staff: whether the staff pages are among them.
+    """
+    targets = Targets(site.links, site.read)
+    pages = _pages(site, targets)
+    return Front(site, beside_staff(site, pages) if with_staff else pages, targets)
+
+
+def _pages(site: Site, targets: Targets) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         del app
+        keeping = asyncio.create_task(targets.keep_fresh())
         yield
-        await site.recorder.close()
+        keeping.cancel()
+        site.recorder.close()
 
     async def show_problem(request: Request, error: Exception) -> Response:
         del request
@@ -54,6 +65,7 @@ def _pages(site: Site) -> Starlette:
             *PublicPages(site).routes(),
             *PersonalPages(site).routes(),
             *Health(site).routes(),
+            *Metrics(site).routes(),
         ],
         exception_handlers={
             HTTPException: show_problem,

@@ -1,145 +1,182 @@
-"""What a letter's links let its holder see and do: looking changes nothing, a deed is done once.
+"""What a letter's links let their holder do: asked for on a page, done soon after in the database.
 
-A link's holder may be anybody the letter was passed on to, so nothing here tells a name or an address.
+A link's holder may be anybody the letter was passed on to. So nothing here tells a name, an address, or
+what the recipient did before.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
+from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from mailer.campaigns.models import Delivery
 from mailer.events.catalogue import find_event
-from mailer.events.models import ReminderRequest
-from mailer.events.requests import request_reminder
-from mailer.tracking.labels import POSTED
-from mailer.tracking.log import Sighting, record
-from mailer.tracking.models import TrackingKind
+from mailer.events.errors import EventNotFound
+from mailer.events.models import EventState
+from mailer.events.requests import request_reminder, withdraw_request
+from mailer.tracking.sightings import Sighting
 from mailer.tracking.tokens import Grant
 from mailer.web.event_view import EventView, view_event
-from recipients.models import Recipient, SuppressionReason
-from recipients.suppression import find_suppression, suppress
+from mailer.web.languages import LANGUAGES
+from recipients.models import Recipient, SuppressionScope
+from recipients.suppression import find_suppression, resubscribe, unsubscribe
 
-DEFAULT_LANGUAGE = "da"
-
-
-@dataclass(frozen=True, slots=True)
-class Addressee:
-    """The recipient behind one delivery, as far as a page needs to know."""
-
-    recipient_id: int
-    address_hash: str
-    language: str
+UNDO = "undo"
+"""The scope of a reminder that is no longer wanted."""
+_ONE_CLICK = "list-unsubscribe"
+_MOST_FIELDS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class MailChoice:
-    """Whether this recipient gets letters."""
+class MailChoice(StrEnum):
+    """What somebody asks for on the page behind "no more letters"."""
 
-    unsubscribed: bool
-    language: str
-
-
-class Standing(StrEnum):
-    """Where a recipient stands with an event's reminders."""
-
-    MAY_ASK = "may_ask"
-    ASKED = "asked"
-    OVER = "over"
-    CANCELLED = "cancelled"
-    UNSUBSCRIBED = "unsubscribed"
-    """Gets no mail at all, so no reminder either."""
+    LETTERS = "letters"
+    """No more letters; reminders they ask for still come."""
+    EVERYTHING = "everything"
+    UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True)
-class ReminderChoice:
-    """An event and where this recipient stands with its reminders."""
+class ReminderPage:
+    """What the page behind "remind me" has to show."""
 
     event: EventView
-    standing: Standing
     language: str
 
 
-def look_at_mail(db: Session, grant: Grant) -> MailChoice:
-    """Whether the recipient of this delivery gets letters."""
-    addressee = _find_addressee(db, grant)
-    if addressee is None:
-        return MailChoice(unsubscribed=False, language=DEFAULT_LANGUAGE)
-    suppression = find_suppression(db, addressee.address_hash)
-    return MailChoice(suppression is not None, addressee.language)
+async def read_mail_choice(request: Request) -> MailChoice:
+    """What a form that was posted asks for.
 
-
-def unsubscribe(db: Session, grant: Grant, *, now: datetime) -> MailChoice:
-    """Suppress the address for everything; a second time changes nothing.
-
-    Somebody erased since gets no letters anyway.
+    Only the page's own form can ask for less than everything. Whatever else is posted is a mail
+    program's one click (RFC 8058 §3.2), in whichever encoding, or meant to be one.
     """
-    addressee = _find_addressee(db, grant)
-    if addressee is None:
-        return MailChoice(unsubscribed=True, language=DEFAULT_LANGUAGE)
-    if suppress(db, addressee.address_hash, SuppressionReason.UNSUBSCRIBED, now=now):
-        _record_deed(db, TrackingKind.UNSUBSCRIBE, grant, now)
-    return MailChoice(unsubscribed=True, language=addressee.language)
+    fields = await _read_form(request)
+    chosen = [value for name, value in fields if name == "choice"]
+    if len(chosen) != 1 or any(name.casefold() == _ONE_CLICK for name, _ in fields):
+        return MailChoice.EVERYTHING
+    return MailChoice(chosen[0]) if chosen[0] in list(MailChoice) else MailChoice.EVERYTHING
 
 
-def look_at_reminder(db: Session, grant: Grant, slug: str, *, today: date) -> ReminderChoice | None:
-    """The event, and whether this recipient may ask to be reminded; None for somebody erased since.
+async def read_reminder_choice(request: Request) -> str | None:
+    """``UNDO`` where the form that was posted asks for no reminder; None where it asks for one."""
+    fields = await _read_form(request)
+    return UNDO if ("choice", UNDO) in fields else None
+
+
+def look_at_language(db: Session, grant: Grant) -> str | None:
+    """The language of the recipient behind a delivery; None for nobody we know of."""
+    return _known_language(_find_reader(db, grant))
+
+
+def look_at_reminder(
+    db: Session, grant: Grant, slug: str, *, today: date, language: str | None
+) -> ReminderPage | None:
+    """The event as the recipient's page shows it; None for nobody we know of.
+
+    Args:
+        language: what the reader chose; None is the recipient's.
 
     Raises:
         EventNotFound: there is no such event.
     """
-    addressee = _find_addressee(db, grant)
-    if addressee is None:
+    found = _find_reader(db, grant)
+    if found is None:
         return None
-    event = find_event(db, slug)
-    view = view_event(event, today, addressee.language)
-    asked = db.get(ReminderRequest, (event.id, addressee.recipient_id)) is not None
-    if view.cancelled:
-        standing = Standing.CANCELLED
-    elif view.over:
-        standing = Standing.OVER
-    elif find_suppression(db, addressee.address_hash) is not None:
-        standing = Standing.UNSUBSCRIBED
-    else:
-        standing = Standing.ASKED if asked else Standing.MAY_ASK
-    return ReminderChoice(view, standing, addressee.language)
+    chosen = language or _known_language(found) or LANGUAGES[0]
+    return ReminderPage(view_event(find_event(db, slug), today, chosen), chosen)
 
 
-def ask_for_reminder(
-    db: Session, grant: Grant, slug: str, *, today: date, now: datetime
-) -> ReminderChoice | None:
-    """Remember that this recipient wants a reminder, if they may ask; a second time changes nothing.
+def apply_unsubscribe(db: Session, sighting: Sighting) -> bool:
+    """Let the recipient behind a delivery get no more mail, as far as they asked.
 
-    Raises:
-        EventNotFound: there is no such event.
+    Returns:
+        Whether anything changed; nothing does for somebody erased since.
     """
-    addressee = _find_addressee(db, grant)
-    choice = look_at_reminder(db, grant, slug, today=today)
-    if addressee is None or choice is None or choice.standing is not Standing.MAY_ASK:
-        return choice
-    if request_reminder(db, slug, addressee.recipient_id, now=now):
-        _record_deed(db, TrackingKind.REMIND, grant, now, subject=slug)
-    return ReminderChoice(choice.event, Standing.ASKED, choice.language)
+    found = _find_addressee(db, sighting.campaign_id, sighting.position)
+    if found is None:
+        return False
+    only_letters = sighting.scope == SuppressionScope.LETTERS
+    scope = SuppressionScope.LETTERS if only_letters else SuppressionScope.EVERYTHING
+    return unsubscribe(db, found.address_hash, scope, now=sighting.at)
 
 
-def _find_addressee(db: Session, grant: Grant) -> Addressee | None:
-    row = db.execute(
-        select(Recipient.id, Recipient.address_hash, Recipient.language)
+def apply_resubscribe(db: Session, sighting: Sighting) -> bool:
+    """Take back what the recipient's own unsubscription did, and nothing else.
+
+    Returns:
+        Whether anything changed.
+    """
+    found = _find_addressee(db, sighting.campaign_id, sighting.position)
+    return found is not None and resubscribe(db, found.address_hash, now=sighting.at)
+
+
+def apply_reminder(db: Session, sighting: Sighting) -> bool:
+    """Remember that the recipient wants to be reminded of an event, or with ``UNDO`` forget it.
+
+    Nobody is reminded of what is over or cancelled, nor who said no to everything.
+
+    Returns:
+        Whether anything changed.
+    """
+    found = _find_addressee(db, sighting.campaign_id, sighting.position)
+    if found is None or sighting.subject is None:
+        return False
+    if sighting.scope == UNDO:
+        return withdraw_request(db, sighting.subject, found.id, now=sighting.at)
+    try:
+        event = find_event(db, sighting.subject)
+    except EventNotFound:
+        return False
+    suppression = find_suppression(db, found.address_hash)
+    if suppression is not None and suppression.scope == SuppressionScope.EVERYTHING:
+        return False
+    day = sighting.at.astimezone(ZoneInfo(event.timezone)).date()
+    if event.date < day or event.state is EventState.CANCELLED:
+        return False
+    return request_reminder(db, event.slug, found.id, now=sighting.at)
+
+
+async def _read_form(request: Request) -> list[tuple[str, str]]:
+    """The fields of a form in either encoding (RFC 7578 or ``urlencoded``); none if it is unreadable.
+
+    The body is small: the guards see to that.
+    """
+    if request.headers.get("content-type", "").strip().casefold().startswith("multipart/form-data"):
+        try:
+            async with request.form(max_fields=_MOST_FIELDS) as form:
+                return [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+        except (HTTPException, ValueError):
+            return []
+    body = (await request.body()).decode("latin-1")
+    try:
+        return parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return []
+
+
+def _find_reader(db: Session, grant: Grant) -> Row[str] | None:
+    """The language of the recipient behind a delivery: pages need no more, and may read no more."""
+    return db.execute(
+        select(Recipient.language)
         .join(Delivery, Delivery.recipient_id == Recipient.id)
         .where(Delivery.campaign_id == grant.campaign_id, Delivery.position == grant.number)
     ).one_or_none()
-    if row is None:
-        return None
-    language = row.language if row.language in {"da", "en"} else DEFAULT_LANGUAGE
-    return Addressee(row.id, row.address_hash, language)
 
 
-def _record_deed(
-    db: Session, kind: TrackingKind, grant: Grant, now: datetime, subject: str | None = None
-) -> None:
-    deed = Sighting(
-        kind, now, POSTED, campaign_id=grant.campaign_id, position=grant.number, subject=subject
-    )
-    record(db, [deed])
+def _find_addressee(db: Session, campaign_id: int | None, position: int) -> Row[int, str, str] | None:
+    """Id, address hash and language of the recipient behind a delivery."""
+    return db.execute(
+        select(Recipient.id, Recipient.address_hash, Recipient.language)
+        .join(Delivery, Delivery.recipient_id == Recipient.id)
+        .where(Delivery.campaign_id == campaign_id, Delivery.position == position)
+    ).one_or_none()
+
+
+def _known_language(found: Row[str] | None) -> str | None:
+    return found.language if found is not None and found.language in LANGUAGES else None

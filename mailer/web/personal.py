@@ -1,31 +1,46 @@
 """The pages behind a letter's own links: say no to more, read in a browser, pass on, remind me.
 
-GET and HEAD never change anything, whoever asks: mail scanners open every link of every letter.
+GET and HEAD never change anything, whoever asks: mail scanners open every link of every letter. Nor do
+they show what a recipient did before: the letter may have been passed on. A deed is written to this
+machine's disk before its page is shown, and done in the database within seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from typing import TypeVar
 
+import anyio
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from mailer.events.errors import EventNotFound
-from mailer.sending.viewing import pass_on_letter, view_letter
+from mailer.foundation.database import DatabaseUnavailable
+from mailer.sending.viewing import view_letter
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.tokens import BadToken, Grant, Purpose
 from mailer.web.deeds import (
-    ReminderChoice,
-    Standing,
-    ask_for_reminder,
-    look_at_mail,
+    UNDO,
+    MailChoice,
+    ReminderPage,
+    look_at_language,
     look_at_reminder,
-    unsubscribe,
+    read_mail_choice,
+    read_reminder_choice,
 )
 from mailer.web.guards import LETTER_POLICY
+from mailer.web.languages import accepted_language, chosen_language
+from mailer.web.passing_on import SharedLetters
+from mailer.web.recording import NotKept
 from mailer.web.site import Site
 
-_REMINDER_STATUS = {Standing.OVER: 410, Standing.CANCELLED: 410}
+_PATIENCE_SECONDS = 1.5
+"""So long a page waits for what the database would add to it."""
+_LONGEST_SLUG = 64
+
+Answer = TypeVar("Answer")
 
 
 class PersonalPages:
@@ -33,6 +48,7 @@ class PersonalPages:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._shared = SharedLetters(site)
 
     def routes(self) -> Sequence[Route]:
         """Where these pages live."""
@@ -50,22 +66,26 @@ class PersonalPages:
         grant = self._verify(Purpose.UNSUBSCRIBE, request)
         if grant is None:
             return self._site.error_page(404)
-        choice = await self._site.read(lambda db: look_at_mail(db, grant))
-        template = "unsubscribed.html" if choice.unsubscribed else "unsubscribe.html"
-        return self._site.page(template, language=choice.language)
+        language = chosen_language(request)
+        if language is None:
+            language, _ = await self._look(lambda db: look_at_language(db, grant))
+        return self._site.page("unsubscribe.html", language=language or accepted_language(request))
 
     async def unsubscribe(self, request: Request) -> Response:
-        """Send no more letters.
+        """Send no more letters, or no more at all, or take that back.
 
-        A mail program's one-click request (RFC 8058 §3.2) and the page's own button do the same,
-        whatever the form says and however it is encoded: who posts here wants no more letters.
+        A mail program's one-click request (RFC 8058 §3.2) means all mail. The database is not asked.
         """
         grant = self._verify(Purpose.UNSUBSCRIBE, request)
         if grant is None:
             return self._site.error_page(404)
-        now = self._site.runtime.clock.now()
-        choice = await self._site.write(lambda db: unsubscribe(db, grant, now=now))
-        return self._site.page("unsubscribed.html", language=choice.language)
+        choice = await read_mail_choice(request)
+        undone = choice is MailChoice.UNDO
+        kind = TrackingKind.RESUBSCRIBE if undone else TrackingKind.UNSUBSCRIBE
+        if not await self._keep(request, kind, grant, scope=None if undone else choice.value):
+            return self._site.error_page(503)
+        language = chosen_language(request) or accepted_language(request)
+        return self._site.page("unsubscribed.html", language=language, choice=choice.value)
 
     async def view(self, request: Request) -> Response:
         """The letter as this recipient got it."""
@@ -77,49 +97,85 @@ class PersonalPages:
         )
         if letter is None:
             return self._site.error_page(404)
-        await self._site.note(
-            request, TrackingKind.VIEW, campaign_id=grant.campaign_id, position=grant.number
-        )
+        self._site.note(request, TrackingKind.VIEW, campaign_id=grant.campaign_id, position=grant.number)
         return _letter_page(letter.html)
 
     async def pass_on(self, request: Request) -> Response:
         """The letter for somebody else: nobody's in particular."""
-        grant, tools = self._verify(Purpose.PASS_ON, request), self._site.runtime.letter_tools
-        if grant is None:
+        grant = self._verify(Purpose.PASS_ON, request)
+        html = await self._shared.page(grant.campaign_id, grant.number) if grant else None
+        if grant is None or html is None:
             return self._site.error_page(404)
-        letter = await self._site.read(
-            lambda db: pass_on_letter(tools, db, grant.campaign_id, grant.number)
-        )
-        if letter is None:
-            return self._site.error_page(404)
-        await self._site.note(request, TrackingKind.PASS_ON, campaign_id=grant.campaign_id)
-        return _letter_page(letter.html)
+        self._site.note(request, TrackingKind.PASS_ON, campaign_id=grant.campaign_id)
+        return _letter_page(html)
 
     async def show_reminder(self, request: Request) -> Response:
         """Show the event, and a button."""
-        grant, slug = self._verify(Purpose.REMIND, request), request.path_params["slug"]
-        if grant is None:
-            return self._site.error_page(404)
-        today = self._today()
-        try:
-            choice = await self._site.read(lambda db: look_at_reminder(db, grant, slug, today=today))
-        except EventNotFound:
-            choice = None
-        return self._reminder_page(choice)
+        return await self._reminder_page(request, asked=None)
 
     async def ask_for_reminder(self, request: Request) -> Response:
-        """Remember who wants to be reminded of the event."""
+        """Remember who wants to be reminded of the event, or who does not any more."""
+        undone = await read_reminder_choice(request) == UNDO
+        return await self._reminder_page(request, asked="undone" if undone else "asked")
+
+    async def _reminder_page(self, request: Request, *, asked: str | None) -> Response:
+        """The event and where its reader stands; with the database away, without the event.
+
+        Args:
+            asked: ``asked`` or ``undone`` if that was posted.
+        """
         grant, slug = self._verify(Purpose.REMIND, request), request.path_params["slug"]
-        if grant is None:
+        if grant is None or len(slug) > _LONGEST_SLUG:
             return self._site.error_page(404)
-        today, now = self._today(), self._site.runtime.clock.now()
+        chosen, today = chosen_language(request), self._today()
         try:
-            choice = await self._site.write(
-                lambda db: ask_for_reminder(db, grant, slug, today=today, now=now)
+            page, answered = await self._look(
+                lambda db: look_at_reminder(db, grant, slug, today=today, language=chosen)
             )
         except EventNotFound:
-            choice = None
-        return self._reminder_page(choice)
+            return self._site.error_page(404)
+        if answered and page is None:
+            return self._site.error_page(404)
+        standing = _standing(page, asked)
+        if standing in {"asked", "undone"}:
+            scope = UNDO if standing == "undone" else None
+            if not await self._keep(request, TrackingKind.REMIND, grant, subject=slug, scope=scope):
+                return self._site.error_page(503)
+        return self._site.page(
+            "remind.html",
+            status=410 if standing in {"over", "cancelled"} else 200,
+            language=page.language if page else chosen or accepted_language(request),
+            event=page.event if page else None,
+            slug=slug,
+            standing=standing,
+        )
+
+    async def _keep(
+        self,
+        request: Request,
+        kind: TrackingKind,
+        grant: Grant,
+        *,
+        subject: str | None = None,
+        scope: str | None = None,
+    ) -> bool:
+        """Put what was asked for on the disk; False if it cannot be kept."""
+        names = {"campaign_id": grant.campaign_id, "position": grant.number}
+        deed = self._site.see(request, kind, **names, subject=subject, scope=scope)
+        try:
+            await self._site.recorder.note_deed(deed)
+        except NotKept:
+            return False
+        return True
+
+    async def _look(self, question: Callable[[Session], Answer]) -> tuple[Answer | None, bool]:
+        """What the database says, and whether it said anything in time."""
+        with anyio.move_on_after(_PATIENCE_SECONDS):
+            try:
+                return await self._site.read(question), True
+            except (DatabaseUnavailable, OperationalError):
+                pass
+        return None, False
 
     def _verify(self, purpose: Purpose, request: Request) -> Grant | None:
         try:
@@ -127,20 +183,18 @@ class PersonalPages:
         except BadToken:
             return None
 
-    def _reminder_page(self, choice: ReminderChoice | None) -> Response:
-        if choice is None:
-            return self._site.error_page(404)
-        return self._site.page(
-            "remind.html",
-            status=_REMINDER_STATUS.get(choice.standing, 200),
-            language=choice.language,
-            event=choice.event,
-            standing=choice.standing.value,
-        )
-
     def _today(self) -> date:
         runtime = self._site.runtime
         return runtime.clock.now().astimezone(runtime.settings.zone).date()
+
+
+def _standing(page: ReminderPage | None, asked: str | None) -> str:
+    """``cancelled`` or ``over`` where nobody can be reminded, else what was posted, else ``may_ask``."""
+    if page is not None and page.event.cancelled:
+        return "cancelled"
+    if page is not None and page.event.over:
+        return "over"
+    return asked or "may_ask"
 
 
 def _letter_page(html: str) -> HTMLResponse:

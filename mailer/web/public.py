@@ -1,7 +1,12 @@
-"""The pages that are open to everybody: the pack, the principles, the events."""
+"""The pages that are open to everybody: the pack, the principles, the events, in Danish and English.
+
+An English page stands behind ``/en`` at the address of the Danish one.
+"""
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -16,6 +21,7 @@ from mailer.web.guards import TOKEN_PATHS
 from mailer.web.site import Site
 
 _CALENDAR = "text/calendar; charset=utf-8"
+_ENGLISH = "/en"
 
 
 class PublicPages:
@@ -26,46 +32,50 @@ class PublicPages:
 
     def routes(self) -> Sequence[Route]:
         """Where these pages live; calendar files stand before the pages whose names they extend."""
+        pages = {
+            "/": self.home,
+            "/startpakke": self.pack,
+            "/principper": self.principles,
+            "/events": self.events,
+            "/events/{slug}": self.event,
+        }
         return (
-            Route("/", self.home),
-            Route("/startpakke", self.pack),
             Route("/startpakke.pdf", self.pack_pdf),
-            Route("/principper", self.principles),
-            Route("/events", self.events),
             Route("/events.ics", self.feed),
             Route("/events/{slug}.ics", self.calendar),
-            Route("/events/{slug}", self.event),
             Route("/robots.txt", self.robots),
             Route("/static/{name}", self.asset),
+            *(Route(path, page) for path, page in pages.items()),
+            *(Route(_ENGLISH + path.rstrip("/"), page) for path, page in pages.items()),
         )
 
     async def home(self, request: Request) -> Response:
         """What this is."""
-        del request
-        return self._site.page("home.html")
+        return self._page(request, "home.html")
 
     async def pack(self, request: Request) -> Response:
         """The pack."""
-        await self._site.note(request, TrackingKind.VISIT, subject="startpakke")
-        return self._site.page("pack.html", pack=self._site.pack)
+        self._site.note(request, TrackingKind.VISIT, subject="startpakke")
+        return self._page(request, "pack.html", pack=self._site.packs[_language(request)])
 
     async def pack_pdf(self, request: Request) -> Response:
         """The pack as a PDF."""
-        await self._site.note(request, TrackingKind.VISIT, subject="startpakke.pdf")
+        self._site.note(request, TrackingKind.VISIT, subject="startpakke.pdf")
         headers = {"Content-Disposition": 'inline; filename="startpakke.pdf"'}
         return Response(self._site.pack_pdf, media_type="application/pdf", headers=headers)
 
     async def principles(self, request: Request) -> Response:
         """The seven principles on one page."""
-        await self._site.note(request, TrackingKind.VISIT, subject="principper")
-        return self._site.page("principles.html", pack=self._site.pack)
+        self._site.note(request, TrackingKind.VISIT, subject="principper")
+        return self._page(request, "principles.html", pack=self._site.packs[_language(request)])
 
     async def events(self, request: Request) -> Response:
         """All events, those to come first."""
-        del request
-        today = self._today()
-        views = [view_event(event, today) for event in await self._site.read(list_events)]
-        return self._site.page(
+        today, language = self._today(), _language(request)
+        found = await self._site.read(list_events)
+        views = [view_event(event, today, language) for event in found]
+        return self._page(
+            request,
             "events.html",
             coming=[view for view in views if view.coming],
             cancelled=[view for view in views if view.cancelled and not view.over],
@@ -74,8 +84,10 @@ class PublicPages:
 
     async def event(self, request: Request) -> Response:
         """One event."""
-        view = await self._find(request.path_params["slug"])
-        return self._site.error_page(404) if view is None else self._site.page("event.html", event=view)
+        view = await self._find(request.path_params["slug"], _language(request))
+        if view is None:
+            return self._site.error_page(404)
+        return self._page(request, "event.html", event=view)
 
     async def calendar(self, request: Request) -> Response:
         """One event for a calendar."""
@@ -114,13 +126,32 @@ class PublicPages:
         headers = {"Cache-Control": "public, max-age=86400", "ETag": f'"{asset.version}"'}
         return Response(asset.content, media_type=asset.media_type, headers=headers)
 
-    async def _find(self, slug: str) -> EventView | None:
+    def _page(self, request: Request, template: str, **values: Any) -> Response:
+        """A page that says where it stands in the other language."""
+        language, path = _language(request), request.url.path
+        danish = path.removeprefix(_ENGLISH) or "/" if language == "en" else path
+        paths = {"da": danish, "en": _ENGLISH + danish.rstrip("/")}
+        base = self._site.runtime.settings.public_url
+        return self._site.page(
+            template,
+            language=language,
+            translation=quote(paths["da" if language == "en" else "en"]),
+            alternates={each: base + quote(paths[each]) for each in paths},
+            **values,
+        )
+
+    async def _find(self, slug: str, language: str) -> EventView | None:
         today = self._today()
         try:
-            return await self._site.read(lambda db: view_event(find_event(db, slug), today))
+            return await self._site.read(lambda db: view_event(find_event(db, slug), today, language))
         except EventNotFound:
             return None
 
     def _today(self) -> date:
         settings = self._site.runtime.settings
         return self._site.runtime.clock.now().astimezone(settings.zone).date()
+
+
+def _language(request: Request) -> str:
+    path = request.url.path
+    return "en" if path == _ENGLISH or path.startswith(f"{_ENGLISH}/") else "da"

@@ -1,106 +1,158 @@
-"""Getting what was seen into the event log: many sightings in one write, and none in a reader's way."""
+"""Keeping what was seen: on this machine before the answer leaves, in the database soon after it.
 
-import asyncio
+Each web process has a journal of its own; the drainer moves what stands in it. A journal that is large
+or old is let go of and a new one begun, so that the drainer can remove it.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import anyio.to_thread
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
-from sqlalchemy.orm import Session
 
-from mailer.foundation.database import Database, DatabaseUnavailable
+from mailer.foundation.journal import Journal, JournalHeld
 from mailer.foundation.log import get_log
-from mailer.tracking.log import Sighting, record
+from mailer.tracking.journals import add_losses, new_journal, unmoved_bytes
+from mailer.tracking.sightings import Sighting, write_line
 
-PATIENCE_SECONDS = 1.0
-"""The longest a reader waits for the log; after it the answer leaves, and the sighting stays."""
-RETRY_SECONDS = 1.0
-MOST_AT_ONCE = 500
-MOST_WAITING = 100_000
-"""Sightings kept while the database is away: some 20 MB."""
+LARGEST_BYTES = 32_000_000
+LONGEST_SECONDS = 3600.0
+_ALARM_SECONDS = 10.0
 
 log = get_log(__name__)
 
 
-class EventRecorder:
-    """Sightings on their way to the database.
+class NotKept(Exception):
+    """A deed could not be put on the disk; nothing may be promised."""
 
-    Those that arrive while a write goes on share the next one. While the database is away they wait in
-    memory.
-    """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._waiting: list[Sighting] = []
-        self._tried = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._away = False
+class Recorder:
+    """This process's journal of sightings; every method belongs to the loop's thread."""
+
+    def __init__(self, folder: Path, *, ticking: Callable[[], float] = time.monotonic) -> None:
+        """Keep journals in a folder; none is made before something is seen."""
+        self._folder = folder
+        self._ticking = ticking
+        self._journal: Journal | None = None
+        self._size = 0
+        self._began = 0.0
+        self._syncs = 0
+        self._alarmed_at = float("-inf")
+        self._gathered: list[bytes] = []
+        self.noted = 0
+        """Lines this process put into its journals."""
+        self.lost = 0
+        """Sightings of this process that are nowhere: the disk did not take them."""
+        self.failing = False
+        """Whether the disk refused the last write."""
 
     @property
     def unwritten(self) -> int:
-        """How many sightings are not in the database yet."""
-        return len(self._waiting)
+        """Sightings that are in no journal yet: those of this turn of the loop."""
+        return len(self._gathered)
 
-    async def note(self, sighting: Sighting) -> None:
-        """Keep a sighting; returns when its write was tried, or a second has gone.
+    @property
+    def unmoved(self) -> int:
+        """Bytes in the folder's journals that are not known to be in the database yet."""
+        return unmoved_bytes(self._folder)
 
-        While the database is known to be away it returns at once.
+    def note(self, sighting: Sighting) -> None:
+        """Keep a sighting; when this returns, a kill of the process cannot lose it.
+
+        If the disk does not take it, it is lost and counted: no reader waits for that.
         """
-        if len(self._waiting) >= MOST_WAITING:
-            log.error("a sighting was lost: the database is away for too long")
-            return
-        self._waiting.append(sighting)
-        tried = self._tried
-        self._start()
-        if self._away:
-            return
+        self._gathered.append(write_line(sighting))
+        self.flush()
+
+    def gather(self, line: bytes) -> None:
+        """Keep a sighting's line with the next ``flush``; the answer to it must not leave before."""
+        self._gathered.append(line)
+
+    def flush(self) -> None:
+        """Put what was gathered into the journal, in one write."""
+        lines = self._gathered
+        if lines:
+            self._gathered = []
+            self._append(lines)
+
+    async def note_deed(self, sighting: Sighting) -> None:
+        """Keep what somebody asked for; when this returns, not even a power cut can lose it.
+
+        Raises:
+            NotKept: the disk does not take it.
+        """
+        self.flush()
+        if not self._append([write_line(sighting)]):
+            raise NotKept
+        journal = self._journal
+        assert journal is not None
+        self._syncs += 1  # meanwhile the journal must not be closed
         try:
-            await asyncio.wait_for(tried.wait(), PATIENCE_SECONDS)
-        except TimeoutError:
-            log.warning("the event log is slow", unwritten=self.unwritten)
+            await anyio.to_thread.run_sync(journal.sync)
+        except OSError as error:
+            self._alarm(_reason(error))
+            raise NotKept from error
+        finally:
+            self._syncs -= 1
 
-    async def close(self, patience_seconds: float = 5.0) -> None:
-        """Write what is left, as far as the database lets us in that time."""
-        if self._waiting:
-            await asyncio.wait({self._start()}, timeout=patience_seconds)
-        if self._writer is not None:
-            self._writer.cancel()
-        if self._waiting:
-            log.error("sightings were lost: the database is away", lost=self.unwritten)
+    def close(self) -> None:
+        """Let go of the journal; what stands in it is moved by the drainer."""
+        self.flush()
+        self._let_go()
 
-    def _start(self) -> asyncio.Task[None]:
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
-        return self._writer
-
-    async def _write(self) -> None:
-        while self._waiting:
-            sightings = self._waiting[:MOST_AT_ONCE]
-            tried, self._tried = self._tried, asyncio.Event()
-            stored = await anyio.to_thread.run_sync(self._store, sightings)
-            if stored:
-                del self._waiting[: len(sightings)]
-            self._away = not stored
-            tried.set()
-            if self._away:
-                await asyncio.sleep(RETRY_SECONDS)
-
-    def _store(self, sightings: list[Sighting]) -> bool:
+    def _append(self, lines: list[bytes]) -> bool:
+        """Write lines, and count those that are lost; whether all are kept."""
+        now, data, noted, why = self._ticking(), b"".join(lines), 0, "the disk is full"
         try:
-            with self._database.write() as db:
-                _record_or_drop(db, sightings)
-        except (DatabaseUnavailable, OperationalError):
-            log.warning("the event log waits for the database", unwritten=self.unwritten)
-            return False
-        return True
+            noted = self._open_journal(now).append(data)
+        except (OSError, JournalHeld) as error:
+            why = _reason(error)
+        self._size += len(data)
+        self.noted += noted
+        self.failing = noted < len(lines)
+        if self.failing:
+            self.lost += len(lines) - noted
+            with suppress(OSError):  # it is in the log and in this process's own count
+                add_losses(self._folder, len(lines) - noted)
+            self._alarm(why)
+        return not self.failing
+
+    def _open_journal(self, now: float) -> Journal:
+        """The journal to write to, a new one where the last is large or old."""
+        if self._size >= LARGEST_BYTES or now - self._began >= LONGEST_SECONDS:
+            self._let_go()
+        if self._journal is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(OSError):
+                add_losses(self._folder, 0)
+            self._journal = Journal(new_journal(self._folder))
+            self._size, self._began = 0, now
+            _sync_folder(self._folder)
+        return self._journal
+
+    def _let_go(self) -> None:
+        if self._journal is not None and not self._syncs:
+            self._journal.close()
+            self._journal = None
+
+    def _alarm(self, why: str) -> None:
+        now = self._ticking()
+        if now - self._alarmed_at >= _ALARM_SECONDS:
+            self._alarmed_at = now
+            with suppress(OSError):  # the log may lie on the same disk
+                log.error("what readers do cannot be kept", why=why, lost=self.lost)
 
 
-def _record_or_drop(db: Session, sightings: list[Sighting]) -> None:
-    """Record all; if the database refuses one for what it is, the others go on without it."""
+def _reason(error: Exception) -> str:
+    return os.strerror(error.errno or 0) if isinstance(error, OSError) else "its journal is held"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk: a synced file without a name is gone with the power."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with db.begin_nested():
-            record(db, sightings)
-    except (IntegrityError, DataError) as error:
-        if len(sightings) == 1:
-            log.error("a sighting was lost: the database refuses it", error=type(error).__name__)  # noqa: TRY400 - the trace would tell the row
-            return
-        for sighting in sightings:
-            _record_or_drop(db, [sighting])
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -4,6 +4,7 @@ import hashlib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +14,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
+from starlette.types import Scope
 
 from mailer.runtime import Runtime, template_folders
-from mailer.tracking.labels import judge_request
+from mailer.tracking.journals import LINKS_COPY, web_folder
 from mailer.tracking.links import LinkTable
-from mailer.tracking.log import Sighting
 from mailer.tracking.models import TrackingKind
-from mailer.web.recording import EventRecorder
+from mailer.tracking.networks import Networks
+from mailer.tracking.sightings import NOBODY, Sighting, read_manner, read_user_agent
+from mailer.web.days import LocalDays
+from mailer.web.limits import Limits, Load
+from mailer.web.origin import Origins
+from mailer.web.recording import Recorder
+from mailer.web.tally import Tally
 
 LANGUAGES = ("da", "en")
 _PAGES_AT_THE_DATABASE = 10
@@ -45,11 +52,20 @@ class Site:
     runtime: Runtime
     templates: Environment
     assets: Mapping[str, Asset]
-    pack: Mapping[str, Any]
+    packs: Mapping[str, Mapping[str, Any]]
+    """The pack's text, by language."""
     pack_pdf: bytes
     links: LinkTable
-    recorder: EventRecorder
+    recorder: Recorder
     limiter: CapacityLimiter
+    origins: Origins
+    networks: Networks
+    limits: Limits
+    """How often the links of one letter may be used."""
+    load: Load
+    """How much the process takes on."""
+    tally: Tally
+    days: LocalDays
 
     async def read(self, question: Callable[[Session], Answer]) -> Answer:
         """Ask the database, in a thread.
@@ -62,7 +78,7 @@ class Site:
             with self.runtime.database.read() as db:
                 return question(db)
 
-        return await anyio.to_thread.run_sync(ask, limiter=self.limiter)
+        return await anyio.to_thread.run_sync(ask, limiter=self.limiter, abandon_on_cancel=True)
 
     async def write(self, deed: Callable[[Session], Answer]) -> Answer:
         """Do something in the database, in a thread; it is committed when this returns.
@@ -77,26 +93,47 @@ class Site:
 
         return await anyio.to_thread.run_sync(do, limiter=self.limiter)
 
-    async def note(
+    def see(
         self,
         request: Request,
         kind: TrackingKind,
         *,
         campaign_id: int | None = None,
-        position: int = 0,
+        position: int = NOBODY,
+        subject: str | None = None,
+        scope: str | None = None,
+    ) -> Sighting:
+        """What somebody did with this request."""
+        now, headers = self.runtime.clock.now(), request.scope["headers"]
+        return Sighting(
+            kind,
+            now,
+            campaign_id=campaign_id,
+            position=position,
+            subject=subject,
+            manner=read_manner(request.method, headers),
+            user_agent=read_user_agent(headers),
+            network=self.network_of(request.scope, now),
+            scope=scope,
+        )
+
+    def note(
+        self,
+        request: Request,
+        kind: TrackingKind,
+        *,
+        campaign_id: int | None = None,
+        position: int = NOBODY,
         subject: str | None = None,
     ) -> None:
-        """Keep in the event log that somebody saw a page."""
-        await self.recorder.note(
-            Sighting(
-                kind,
-                self.runtime.clock.now(),
-                judge_request(request.method, request.headers),
-                campaign_id=campaign_id,
-                position=position,
-                subject=subject,
-            )
+        """Keep in the journal that somebody saw a page."""
+        self.recorder.note(
+            self.see(request, kind, campaign_id=campaign_id, position=position, subject=subject)
         )
+
+    def network_of(self, scope: Scope, now: datetime) -> str | None:
+        """What stands for the reader's network that day."""
+        return self.networks.pseudonym(self.origins.address(scope), self.days.day_of(now))
 
     def page(
         self, template: str, *, status: int = 200, language: str = "da", **values: object
@@ -124,7 +161,7 @@ class Site:
 
 def open_site(runtime: Runtime) -> Site:
     """Read templates, styles and the pack once; nothing is asked of the database yet."""
-    folders = template_folders(runtime.settings)
+    folders, folder = template_folders(runtime.settings), web_folder(runtime.settings.state_dir)
     templates = Environment(
         loader=FileSystemLoader(folders),
         autoescape=True,
@@ -139,17 +176,30 @@ def open_site(runtime: Runtime) -> Site:
         runtime,
         templates,
         assets,
-        tomllib.loads(_find(folders, "pack/startpakke.toml").read_text(encoding="utf-8")),
+        {
+            "da": _read_pack(folders, "pack/startpakke.toml"),
+            "en": _read_pack(folders, "pack/startpakke.en.toml"),
+        },
         _find(folders, "pack/startpakke.pdf").read_bytes(),
-        LinkTable(runtime.settings.public_url),
-        EventRecorder(runtime.database),
+        LinkTable(runtime.settings.public_url, path=folder / LINKS_COPY),
+        Recorder(folder),
         CapacityLimiter(_PAGES_AT_THE_DATABASE),
+        Origins(runtime.settings.proxies),
+        Networks(runtime.settings.signing_keys[0]),
+        Limits(),
+        Load(runtime.settings.web_requests_per_second),
+        Tally(),
+        LocalDays(runtime.settings.zone),
     )
 
 
 def _find(folders: list[Path], name: str) -> Path:
     """The file in the first folder that has it; the last folder is ours and has all."""
     return next((found for base in folders if (found := base / name).is_file()), folders[-1] / name)
+
+
+def _read_pack(folders: list[Path], name: str) -> Mapping[str, Any]:
+    return tomllib.loads(_find(folders, name).read_text(encoding="utf-8"))
 
 
 def _read_assets(folders: list[Path]) -> dict[str, Asset]:

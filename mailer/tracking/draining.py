@@ -1,0 +1,340 @@
+"""Moving what the web saw out of its journals into the database: everything once, in the order of time.
+
+How far a journal is moved is written in the transaction that moves it; so nothing is taken in twice,
+whenever a process or the database dies. A line that the database refuses for what it is, or that cannot
+be read, is set aside in a file; all others go on without it.
+"""
+
+import fcntl
+import heapq
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from mailer.foundation.clock import real_now
+from mailer.foundation.database import Database, DatabaseUnavailable
+from mailer.foundation.journal import JournalHeld, take_over
+from mailer.foundation.log import get_log
+from mailer.tracking.journals import (
+    DRAIN_LOCK,
+    SET_ASIDE,
+    Progress,
+    find_journals,
+    read_progress,
+    write_progress,
+)
+from mailer.tracking.log import record
+from mailer.tracking.models import TrackingKind, WebJournal
+from mailer.tracking.sightings import BadLine, Sighting, read_line
+
+MOST_AT_ONCE = 2000
+"""Lines in one transaction."""
+_MOST_IN_A_PASS = 25 * MOST_AT_ONCE
+"""After an outage there may be millions; labels are revised and progress is told between passes."""
+LOOK_SECONDS = 0.25
+REVISE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 5.0
+"""Between two tries while the database is away."""
+_NEW_SECONDS = 1.0
+"""A journal is made a moment before it is held; until then nobody may try its lock."""
+_KEPT_OF_A_LINE = 4000
+_AWAY = (DatabaseUnavailable, OperationalError, ProgrammingError, InternalError, InterfaceError)
+"""What is no line's fault: the database is gone, locked, behind, or lacks a permission."""
+
+Deed = Callable[[Session, Sighting], bool]
+"""Does what somebody asked for; False if it was done already, or nobody is there to do it for."""
+
+log = get_log(__name__)
+
+
+class AlreadyDraining(Exception):
+    """Another process moves this folder's journals."""
+
+
+class Overtaken(Exception):
+    """Somebody else moved a journal on; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of a journal."""
+
+    journal: str
+    begins: int
+    ends: int
+    raw: bytes
+    seen: Sighting | None
+    """None where it cannot be read."""
+
+    @property
+    def at(self) -> datetime:
+        return self.seen.at if self.seen else datetime.min.replace(tzinfo=real_now().tzinfo)
+
+
+class Drainer:
+    """Moves a folder's journals; one at a time may."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        *,
+        zone: ZoneInfo,
+        deeds: Mapping[TrackingKind, Deed],
+        revise: Callable[[], object] = lambda: None,
+        ticking: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            zone: in which a day begins and ends.
+            deeds: what is done for sightings of these kinds; they are kept if it changed anything.
+            revise: looks at labels again; called every few seconds.
+        """
+        self._database = database
+        self._folder = folder
+        self._zone = zone
+        self._deeds = deeds
+        self._revise = revise
+        self._ticking = ticking
+        self._revised_at = float("-inf")
+        self._moved: dict[str, int] = {}
+        self._told: Progress | None = None
+        self._set_aside = read_progress(folder).set_aside
+
+    def run(self, is_stopping: Callable[[], bool]) -> None:
+        """Move whatever comes until told to stop, then what is there; wait while the database is away.
+
+        Raises:
+            AlreadyDraining: another process does it.
+        """
+        with only_drainer(self._folder):
+            failures = 0
+            while True:
+                last = is_stopping()
+                try:
+                    moved = self.drain()
+                    self._revise_now_and_then()
+                    failures = 0
+                    pause = 0.0 if moved else LOOK_SECONDS
+                except (*_AWAY, Overtaken, OSError) as error:
+                    failures, moved = failures + 1, 0
+                    pause = min(LOOK_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
+                    self._tell_trouble(error)
+                if last and not moved:
+                    return
+                wait(pause, is_stopping)
+
+    def drain(self) -> int:
+        """Move whole lines that are there now; return how many, 0 only if there was none.
+
+        Raises:
+            DatabaseUnavailable, sqlalchemy.exc.DBAPIError: the database is away or not fit; what was
+                not moved stays in the journals.
+        """
+        try:
+            return self._drain()
+        except (*_AWAY, Overtaken):
+            self._moved.clear()  # perhaps a commit went through whose answer was lost
+            raise
+
+    def _drain(self) -> int:
+        journals = find_journals(self._folder)
+        self._look_up([path.name for path in journals])
+        reading = [self._read(path, _size(path)) for path in journals]
+        merged = islice(heapq.merge(*reading, key=lambda line: line.at), _MOST_IN_A_PASS)
+        total = 0
+        while lines := list(islice(merged, MOST_AT_ONCE)):
+            self._move(lines)
+            total += len(lines)
+        if total == 0:
+            for path in journals:
+                self._remove_if_over(path)
+        self._tell(None)
+        return total
+
+    def _look_up(self, names: Sequence[str]) -> None:
+        """Ask how far journals are that this process has not seen yet; forget those that are gone."""
+        new = [name for name in names if name not in self._moved]
+        known = {name: self._moved[name] for name in names if name in self._moved}
+        if new:
+            with self._database.read() as db:
+                rows = db.execute(
+                    select(WebJournal.name, WebJournal.moved).where(WebJournal.name.in_(new))
+                )
+                known |= dict.fromkeys(new, 0) | {row.name: row.moved for row in rows}
+        self._moved = known
+
+    def _read(self, path: Path, until: int) -> Iterator[_Line]:
+        """The whole lines that are not moved yet, as far as the file is written now."""
+        begins = self._moved[path.name]
+        if begins >= until:
+            return
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(begins)
+            for raw in file:
+                if not raw.endswith(b"\n") or begins >= until:
+                    return
+                ends = begins + len(raw)
+                try:
+                    seen = read_line(raw)
+                except BadLine:
+                    seen = None
+                yield _Line(path.name, begins, ends, raw, seen)
+                begins = ends
+
+    def _move(self, lines: Sequence[_Line]) -> None:
+        """Take lines in; if one is refused, all others without it."""
+        readable = [line.seen for line in lines if line.seen is not None]
+        try:
+            with self._database.write() as db:
+                self._take_in(db, readable)
+                self._mark(db, lines)
+        except (*_AWAY, Overtaken):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one line does, it must not hold up all others
+            if len(lines) > 1:
+                middle = len(lines) // 2
+                self._move(lines[:middle])
+                self._move(lines[middle:])
+                return
+            self._put_aside(lines[0], type(error).__name__)
+            with self._database.write() as db:
+                self._mark(db, lines)
+        else:
+            for line in lines:
+                if line.seen is None and line.raw.endswith(b"]\n"):
+                    self._put_aside(line, "unreadable")
+        self._moved |= {line.journal: line.ends for line in lines}
+
+    def _take_in(self, db: Session, sightings: Sequence[Sighting]) -> None:
+        kept = []
+        for seen in sightings:
+            deed = self._deeds.get(seen.kind)
+            if deed is None or (deed(db, seen) and not _takes_back(seen)):
+                kept.append(seen)
+        record(db, kept, zone=self._zone)
+
+    def _mark(self, db: Session, lines: Sequence[_Line]) -> None:
+        """Write how far the journals are moved.
+
+        Raises:
+            Overtaken: they are not where we left them.
+        """
+        on_postgres = db.get_bind().dialect.name == "postgresql"
+        insert = postgresql.insert if on_postgres else sqlite.insert
+        now = real_now()
+        ends = {line.journal: line.ends for line in lines}
+        for name, moved in sorted(ends.items()):
+            adding = insert(WebJournal).values(name=name, moved=moved, at=now)
+            adding = adding.on_conflict_do_update(
+                index_elements=[WebJournal.name],
+                set_={"moved": moved, "at": now},
+                where=WebJournal.moved == self._moved[name],
+            )
+            if db.execute(adding.returning(WebJournal.name)).first() is None:
+                raise Overtaken
+
+    def _put_aside(self, line: _Line, why: str) -> None:
+        """Keep a line beside the database, for somebody to look at.
+
+        Raises:
+            OSError: the disk does not take it; the line stays where it is.
+        """
+        told = {
+            "journal": line.journal,
+            "begins": line.begins,
+            "why": why,
+            "line": line.raw[:_KEPT_OF_A_LINE].decode("utf-8", "replace").rstrip("\n"),
+        }
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        with os.fdopen(os.open(self._folder / SET_ASIDE, flags, 0o600), "wb") as file:
+            file.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
+        self._set_aside += 1
+        with suppress(OSError):  # the log may lie on a full disk
+            log.error("a sighting is set aside", journal=line.journal, begins=line.begins, why=why)
+
+    def _remove_if_over(self, path: Path) -> None:
+        """Remove a journal whose process is gone and of which everything is moved."""
+        try:
+            if time.time() - path.stat().st_mtime < _NEW_SECONDS:
+                return
+            with take_over(path):
+                if any(True for _ in self._read(path, _size(path))):
+                    return
+                path.unlink()  # first: a journal without a row would be moved again
+        except (JournalHeld, FileNotFoundError):
+            return
+        with self._database.write() as db:
+            db.execute(delete(WebJournal).where(WebJournal.name == path.name))
+
+    def _revise_now_and_then(self) -> None:
+        if self._ticking() - self._revised_at >= REVISE_SECONDS:
+            self._revise()
+            self._revised_at = self._ticking()
+
+    def _tell_trouble(self, error: Exception) -> None:
+        why = str(error) if isinstance(error, DatabaseUnavailable) else type(error).__name__
+        if self._told is None or self._told.trouble != why:
+            with suppress(OSError):
+                log.warning("what readers do waits for the database", why=why)
+        self._tell(why)
+
+    def _tell(self, trouble: str | None) -> None:
+        """Say how far we are, if there is news; a full disk leaves the old word standing."""
+        moved = dict(self._moved) or (self._told.moved if self._told else {})
+        progress = Progress(moved, self._set_aside, trouble)
+        if progress != self._told:
+            with suppress(OSError):
+                write_progress(self._folder, progress)
+                self._told = progress
+
+
+@contextmanager
+def only_drainer(folder: Path) -> Iterator[None]:
+    """Hold the folder as its only drainer; the kernel lets go when the process ends.
+
+    Raises:
+        AlreadyDraining: another process holds it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / DRAIN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyDraining(str(folder)) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _takes_back(seen: Sighting) -> bool:
+    """Whether a reminder is taken back: it is done, but it is nothing to count."""
+    return seen.kind is TrackingKind.REMIND and seen.scope is not None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def wait(seconds: float, is_stopping: Callable[[], bool]) -> None:
+    """Wait in real time, but no longer than until told to stop."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not is_stopping():
+        time.sleep(min(left, LOOK_SECONDS))

@@ -1,0 +1,73 @@
+"""The drainer as the web needs it: with the deeds that its pages promise."""
+
+import os
+from collections.abc import Callable
+
+from mailer.foundation.log import get_log
+from mailer.runtime import Runtime
+from mailer.tracking.draining import LOOK_SECONDS, AlreadyDraining, Drainer, wait
+from mailer.tracking.journals import web_folder
+from mailer.tracking.models import TrackingKind
+from mailer.tracking.revising import revise
+from mailer.web.deeds import apply_reminder, apply_resubscribe, apply_unsubscribe
+
+DEEDS = {
+    TrackingKind.UNSUBSCRIBE: apply_unsubscribe,
+    TrackingKind.RESUBSCRIBE: apply_resubscribe,
+    TrackingKind.REMIND: apply_reminder,
+}
+
+log = get_log(__name__)
+
+
+def open_drainer(runtime: Runtime) -> Drainer:
+    """The drainer of a runtime's state folder."""
+
+    def revise_labels() -> None:
+        with runtime.database.write() as db:
+            revise(db, now=runtime.clock.now())
+
+    return Drainer(
+        runtime.database,
+        web_folder(runtime.settings.state_dir),
+        zone=runtime.settings.zone,
+        deeds=DEEDS,
+        revise=revise_labels,
+    )
+
+
+def drain_once(runtime: Runtime) -> int:
+    """Move all that is in the journals now; return how many lines that were.
+
+    Raises:
+        DatabaseUnavailable: the database is away; the journals stay as they are.
+    """
+    drainer, total = open_drainer(runtime), 0
+    while moved := drainer.drain():
+        total += moved
+    return total
+
+
+def run_drainer(runtime: Runtime, is_told_to_stop: Callable[[], bool], parent: int | None) -> None:
+    """Move what comes until told to stop or the parent is gone; while another does it, stand by.
+
+    Args:
+        parent: the process that started this one.
+    """
+
+    def is_stopping() -> bool:
+        return is_told_to_stop() or (parent is not None and os.getppid() != parent)
+
+    drainer, waits = open_drainer(runtime), False
+    while True:
+        try:
+            drainer.run(is_stopping)
+        except AlreadyDraining:
+            if not waits:
+                log.info("another process moves the journals; this one stands by")
+            waits = True
+            if is_stopping():
+                return
+            wait(LOOK_SECONDS, is_stopping)
+        else:
+            return

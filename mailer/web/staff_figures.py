@@ -1,0 +1,235 @@
+"""The figures staff look at, kept for some seconds, so that many who refresh ask the database once."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.attention import Alarm, find_alarms
+from mailer.campaigns.heartbeats import SWEEP, last_heartbeat
+from mailer.campaigns.ledger import Reconciliation, reconcile
+from mailer.campaigns.models import Campaign, CampaignState
+from mailer.campaigns.progress import Progress, look_at
+from mailer.foundation.clock import real_now
+from mailer.foundation.database import Database
+from mailer.reports.figures import campaign_report
+from mailer.reports.reasons import Reason, count_reasons
+from mailer.reports.report import CampaignReport, Dimension
+from mailer.runtime import Runtime
+from mailer.sending.journals import look_at_journals
+
+NEWEST = 100
+"""So many campaigns are listed."""
+LIVE_SECONDS = 5.0
+ENDED_SECONDS = 60.0
+PROOF_SECONDS = 60.0
+GROUPS_SECONDS = 600.0
+"""Groups are counted anew this seldom: from one look to the next, figures of a group change by many."""
+_MOST_KEPT = 512
+_QUESTIONS_AT_ONCE = 3
+_GROUPS = (
+    Dimension.ROLE,
+    Dimension.SECTOR,
+    Dimension.REGION,
+    Dimension.ORGANISATION,
+    Dimension.DOMAIN,
+)
+_ENDED = frozenset({CampaignState.FINISHED, CampaignState.CANCELLED, CampaignState.DRAFT})
+_SWEEP_LATE = timedelta(minutes=1)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One campaign in the list."""
+
+    id: int
+    letter: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All campaigns and what is wrong."""
+
+    lines: Sequence[Line]
+    alarms: Sequence[Alarm]
+    sweep_is_late: bool
+    """Scheduler, Redis or every worker is gone."""
+    unread_journals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One campaign."""
+
+    id: int
+    progress: Progress
+    report: CampaignReport
+    """Without groups."""
+    alarms: Sequence[Alarm]
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its figures change while one looks."""
+        return self.progress.state is CampaignState.SENDING
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    until: float
+    answer: Any
+
+
+class StaffFigures:
+    """Asks the database for figures, each question once for everybody who looks at the same time."""
+
+    def __init__(self, runtime: Runtime, database: Database) -> None:
+        self._runtime = runtime
+        self._database = database
+        self._kept: OrderedDict[tuple[str, int], _Kept] = OrderedDict()
+        self._lines: dict[int, _Kept] = {}
+        self._asking: dict[tuple[str, int], asyncio.Lock] = {}
+        self._limiter = CapacityLimiter(_QUESTIONS_AT_ONCE)
+
+    async def overview(self) -> Overview:
+        """The newest campaigns and the alarms."""
+        return await self._ask(("overview", 0), self._count_overview, lambda _: LIVE_SECONDS)
+
+    async def campaign(self, campaign_id: int) -> Look | None:
+        """One campaign; None if there is none."""
+        return await self._ask(
+            ("campaign", campaign_id),
+            lambda db: self._count_campaign(db, campaign_id),
+            lambda look: LIVE_SECONDS if look is None or look.is_live else 2 * LIVE_SECONDS,
+        )
+
+    async def groups(self, campaign_id: int) -> CampaignReport | None:
+        """The campaign by what its recipients are, as it stood some minutes ago at most."""
+        return await self._ask(
+            ("groups", campaign_id),
+            lambda db: self._count(db, campaign_id, _GROUPS),
+            lambda _: GROUPS_SECONDS,
+        )
+
+    async def proof(self, campaign_id: int) -> Reconciliation | None:
+        """Whether every letter is accounted for."""
+
+        def prove(db: Session) -> Reconciliation | None:
+            campaign = db.get(Campaign, campaign_id)
+            unread = look_at_journals(self._runtime.settings.state_dir).unread
+            return reconcile(db, campaign, unread_journals=unread) if campaign else None
+
+        return await self._ask(("proof", campaign_id), prove, lambda _: PROOF_SECONDS)
+
+    async def reasons(self, campaign_id: int) -> Sequence[Reason]:
+        """Why letters did not get through."""
+        return await self._ask(
+            ("reasons", campaign_id),
+            lambda db: count_reasons(db, campaign_id),
+            lambda _: PROOF_SECONDS,
+        )
+
+    async def _ask(
+        self,
+        key: tuple[str, int],
+        question: Callable[[Session], Answer],
+        seconds: Callable[[Answer], float],
+    ) -> Answer:
+        """The kept answer, or a new one; whoever comes while it is being asked waits for it."""
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                kept = self._kept.get(key)
+                if kept is not None and kept.until > time.monotonic():
+                    answer: Answer = kept.answer
+                    return answer
+                answer = await anyio.to_thread.run_sync(self._read, question, limiter=self._limiter)
+                self._kept[key] = _Kept(time.monotonic() + seconds(answer), answer)
+                self._kept.move_to_end(key)
+                while len(self._kept) > _MOST_KEPT:
+                    self._kept.popitem(last=False)
+                return answer
+        finally:
+            if not lock.locked():
+                self._asking.pop(key, None)
+
+    def _read(self, question: Callable[[Session], Answer]) -> Answer:
+        with self._database.read() as db:
+            return question(db)
+
+    def _count_overview(self, db: Session) -> Overview:
+        newest = db.scalars(select(Campaign).order_by(Campaign.id.desc()).limit(NEWEST)).all()
+        now = real_now()
+        self._lines = {
+            campaign.id: self._lines[campaign.id] for campaign in newest if campaign.id in self._lines
+        }
+        last = last_heartbeat(db, SWEEP)
+        return Overview(
+            [self._line(db, campaign, now) for campaign in newest],
+            self._alarms(db, now),
+            last is None or now - last > _SWEEP_LATE,
+            look_at_journals(self._runtime.settings.state_dir).unread,
+        )
+
+    def _line(self, db: Session, campaign: Campaign, now: datetime) -> Line:
+        """Counting letters costs; those of an ended campaign hardly move."""
+        kept = self._lines.get(campaign.id)
+        if kept is not None and kept.until > time.monotonic() and campaign.state in _ENDED:
+            line: Line = kept.answer
+            if line.progress.state is campaign.state:
+                return line
+        line = Line(campaign.id, campaign.letter, self._progress(db, campaign, now))
+        self._lines[campaign.id] = _Kept(time.monotonic() + ENDED_SECONDS, line)
+        return line
+
+    def _count_campaign(self, db: Session, campaign_id: int) -> Look | None:
+        campaign = db.get(Campaign, campaign_id)
+        report = self._count(db, campaign_id, (Dimension.EVENT, Dimension.LINK))
+        if campaign is None or report is None:
+            return None
+        now = real_now()
+        alarms = [alarm for alarm in self._alarms(db, now) if alarm.campaign in {None, campaign.name}]
+        return Look(campaign.id, self._progress(db, campaign, now), report, alarms)
+
+    def _count(
+        self, db: Session, campaign_id: int, dimensions: Sequence[Dimension]
+    ) -> CampaignReport | None:
+        campaign = db.get(Campaign, campaign_id)
+        if campaign is None:
+            return None
+        return campaign_report(
+            db,
+            campaign,
+            now=self._runtime.clock.now(),
+            zone=self._runtime.settings.zone,
+            dimensions=dimensions,
+        )
+
+    def _progress(self, db: Session, campaign: Campaign, now: datetime) -> Progress:
+        return look_at(
+            db,
+            campaign,
+            now=now,
+            shown=self._runtime.clock.now(),
+            zone=self._runtime.settings.zone,
+        )
+
+    def _alarms(self, db: Session, now: datetime) -> list[Alarm]:
+        return list(
+            find_alarms(
+                db,
+                now=now,
+                shown=self._runtime.clock.now(),
+                uncertain_alarm=self._runtime.settings.uncertain_alarm,
+            )
+        )

@@ -1,0 +1,98 @@
+"""What the staff pages say of campaigns, in Danish."""
+
+import re
+from dataclasses import dataclass
+
+from mailer.campaigns.attention import Alarm, Trouble
+from mailer.reports.danish import clean, number
+
+ROLES = {"viewer": "læser", "admin": "administrator"}
+_DAYS = {
+    "Mon": "mandag",
+    "Tue": "tirsdag",
+    "Wed": "onsdag",
+    "Thu": "torsdag",
+    "Fri": "fredag",
+    "Sat": "lørdag",
+    "Sun": "søndag",
+}
+_MONTHS = {
+    "January": "januar",
+    "February": "februar",
+    "March": "marts",
+    "April": "april",
+    "May": "maj",
+    "June": "juni",
+    "July": "juli",
+    "August": "august",
+    "September": "september",
+    "October": "oktober",
+    "November": "november",
+    "December": "december",
+}
+_MOMENT = re.compile(r"\b(\w{3}) (\d{1,2}) (\w+) (\d\d):(\d\d)\b")
+_WAITING = (
+    (re.compile(r"its time, (.*)"), r"på sit tidspunkt, \1"),
+    (re.compile(r"somebody to resume it"), "på at nogen sætter den i gang igen"),
+    (re.compile(r"its hours, (.*): it goes on (.*)"), r"på sit tidsrum, \1: den går videre \2"),
+    (re.compile(r"a working day: it goes on (.*)"), r"på en hverdag: den går videre \1"),
+    (re.compile(r"a worker: .*"), "på en afsender: breve er klar, og ingen tager dem"),
+    (re.compile(r"the next part, (.*)"), r"på næste del, \1"),
+    (
+        re.compile(r"letters that were refused for now; the next attempt is at (\d\d):(\d\d):\d\d"),
+        r"på breve, der blev udsat; næste forsøg er kl. \1.\2",
+    ),
+    (
+        re.compile(r"letters that were refused for now; the next attempt is soon"),
+        "på breve, der blev udsat; næste forsøg er snart",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text and its language: what a relay says stays in the relay's."""
+
+    text: str
+    language: str = "da"
+
+
+def waiting(told: str | None) -> Words | None:
+    """What a campaign waits for."""
+    if not told:
+        return None
+    for pattern, words in _WAITING:
+        match = pattern.fullmatch(told)
+        if match:
+            return Words(clean(_MOMENT.sub(_danish_moment, match.expand(words))))
+    return Words(clean(told), "en")
+
+
+def alarm(told: Alarm) -> str:
+    """An alarm as a sentence."""
+    name = clean(told.campaign or "")
+    match told.trouble:
+        case Trouble.UNCERTAIN:
+            return f"{name}: {number(told.count)} breve er uvisse. Se, hvorfor, og tag stilling til dem."
+        case Trouble.STILL if told.count is None:
+            return f"{name}: er i gang, men intet brev er kommet af sted endnu."
+        case Trouble.STILL:
+            return f"{name}: er i gang, men der er ikke sket noget i {number(told.count)} minutter."
+        case Trouble.LOST:
+            return f"{number(told.count)} bundter breve er hos afsendere, der ikke giver livstegn."
+
+
+def pace(per_second: float | None) -> str:
+    """How fast letters leave."""
+    if not per_second:
+        return ""
+    if per_second >= 1:
+        return f"{number(round(per_second))} breve i sekundet"
+    return f"{number(round(per_second * 60, 1)).replace('.', ',')} breve i minuttet"
+
+
+def _danish_moment(match: re.Match[str]) -> str:
+    day, date, month, hour, minute = match.groups()
+    if day not in _DAYS or month not in _MONTHS:
+        return match[0]
+    return f"{_DAYS[day]} den {date}. {_MONTHS[month]} kl. {int(hour)}.{minute}"
