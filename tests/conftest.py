@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import Database, open_database
 from mailer.foundation.settings import Settings, load_settings
+from mailer.migrations.upgrading import upgrade_schema
 from mailer.runtime import Runtime
-from mailer.schema import upgrade_schema
 from mailer.tracking.tokens import Tokens
 
 hypothesis.settings.register_profile(

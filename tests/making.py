@@ -5,6 +5,7 @@ import itertools
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -86,7 +87,8 @@ class ScriptedRelay:
     """A real SMTP server on loopback that says what the script tells it to.
 
     ``rcpt`` and ``dot`` map a recipient to the reply; ``cut_after_dot`` names recipients whose
-    connection is cut when their final dot has come. Everything may be changed while it runs.
+    connection is cut when their final dot has come, ``cut_before_dot`` says how often one's is cut at
+    DATA. Everything may be changed while it runs.
     """
 
     greeting: str | None = "220 relay.example ESMTP"
@@ -100,7 +102,7 @@ class ScriptedRelay:
     dot: dict[str, str] = field(default_factory=dict)
     mail: str = "250 2.1.0 ok"
     extensions: Sequence[str] = ("PIPELINING", "8BITMIME", "SMTPUTF8")
-    cut_before_dot: set[str] = field(default_factory=set)
+    cut_before_dot: Counter[str] = field(default_factory=Counter)
     cut_after_dot: set[str] = field(default_factory=set)
     delay_dot_seconds: float = 0.0
     accepted: list[tuple[str, bytes]] = field(default_factory=list)
@@ -164,8 +166,8 @@ class ScriptedRelay:
         say: Callable[[str], Coroutine[Any, Any, None]],
     ) -> bool:
         """Take one letter and answer; False to cut the connection instead."""
-        if recipient in self.cut_before_dot:
-            self.cut_before_dot.discard(recipient)
+        if self.cut_before_dot[recipient]:
+            self.cut_before_dot[recipient] -= 1
             return False
         await say("354 go ahead")
         body = b""

@@ -1,9 +1,11 @@
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from mailer.foundation.database import Database
-from mailer.schema import current_revision, metadata, require_current_schema
+from mailer.migrations.upgrading import migrations
+from mailer.schema import HEAD, REVISIONS, current_revision, metadata, require_current_schema
 
 
 def test_models_and_migrations_agree(database: Database) -> None:
@@ -18,3 +20,10 @@ def test_a_migrated_database_is_current(database: Database) -> None:
     require_current_schema(database)
     assert current_revision(database)
     assert set(inspect(database.engine).get_table_names()) == {*metadata.tables, "alembic_version"}
+
+
+def test_the_revisions_are_those_that_alembic_finds(database: Database) -> None:
+    with database.engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(migrations(connection))
+        assert sorted(script.revision for script in scripts.walk_revisions()) == REVISIONS
+        assert scripts.get_current_head() == HEAD

@@ -5,10 +5,10 @@ from collections import Counter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.audience import OUTSIDE_TRIAL, freeze_audience
+from mailer.campaigns.audience import OUTSIDE_TRIAL, freeze_audience, is_suppressed
 from mailer.campaigns.ledger import reconcile
 from mailer.campaigns.models import Batch, Campaign, Delivery
-from recipients.models import Recipient, SuppressionReason
+from recipients.models import Recipient, SuppressionReason, SuppressionScope
 from recipients.suppression import suppress
 from tests.conftest import NOW
 from tests.making import make_campaign, make_recipient, make_recipients
@@ -30,6 +30,22 @@ def test_suppressed_recipients_get_no_delivery(db: Session) -> None:
 
     freeze(db)
 
+    assert db.scalars(select(Delivery.recipient_id)).all() == [kept.id]
+
+
+def test_who_wants_no_more_letters_gets_what_they_asked_for_and_no_letter(db: Session) -> None:
+    kept = make_recipient(db)
+    some = make_recipient(db, address="some@eksempel.example")
+    none = make_recipient(db, address="none@eksempel.example")
+    for recipient, scope in ((some, SuppressionScope.LETTERS), (none, SuppressionScope.EVERYTHING)):
+        suppress(db, recipient.address_hash, SuppressionReason.UNSUBSCRIBED, now=NOW, scope=scope)
+
+    def reached(scope: SuppressionScope) -> set[int]:
+        return set(db.scalars(select(Recipient.id).where(~is_suppressed(scope))))
+
+    assert reached(SuppressionScope.LETTERS) == {kept.id}
+    assert reached(SuppressionScope.EVERYTHING) == {kept.id, some.id}
+    freeze(db)
     assert db.scalars(select(Delivery.recipient_id)).all() == [kept.id]
 
 

@@ -29,7 +29,7 @@ def waiting_for(
 
 def alarms(db: Session, *, now: datetime = NOW, shown: datetime = NOW, most: int = 50) -> list[str]:
     db.flush()
-    return list(find_alarms(db, now=now, shown=shown, uncertain_alarm=most))
+    return [str(alarm) for alarm in find_alarms(db, now=now, shown=shown, uncertain_alarm=most)]
 
 
 def test_a_scheduled_campaign_tells_its_time_in_the_offices_zone(db: Session) -> None:

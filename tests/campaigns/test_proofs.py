@@ -47,7 +47,6 @@ def break_delivery(db: Session, campaign: Campaign, position: int, **values: Any
         (5, {"code": None}, "1 sent deliveries name neither relay and reply nor what else shows it"),
         (5, {"attempts": 0}, "1 deliveries were offered and count no attempt"),
         (1, {"attempts": 0}, "1 deliveries were offered and count no attempt"),
-        (11, {"attempts": 0}, "1 deliveries were offered and count no attempt"),
         (3, {"attempts": 0}, "1 deliveries were offered and count no attempt"),
         (3, {"reason": None}, "1 deliveries do not say why"),
         (4, {"reason": None}, "1 deliveries do not say why"),

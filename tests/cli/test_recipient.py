@@ -95,6 +95,7 @@ def test_show_tells_the_fields_and_the_suppression(mailer: Caller, liste: str) -
     assert (shown["role"], shown["sector"], shown["region"]) == ("borgmester", "kommune", "Sjælland")
     assert (shown["organisation"], shown["source"]) == ("Sorø Kommune", ["KL"])
     assert (shown["attributes"], shown["suppressed"]) == ({"Nr": "1"}, False)
+    assert shown["suppressed_scope"] is None
     assert "Åse Holm" in mailer("recipient", "show", "borgmester@sorø.example").stdout
     unknown = mailer("recipient", "show", "ingen@x.example")
     assert (unknown.code, unknown.stderr) == (4, "error: no recipient has that address\n")
@@ -107,14 +108,32 @@ def test_suppress_and_unsuppress(mailer: Caller, liste: str) -> None:
     shown = mailer("recipient", "show", "tr@aarhus.example", "--json").data
     assert shown["suppressed"] == "manual"
     again = mailer("recipient", "suppress", "tr@aarhus.example", "--reason", "bounced", "--json")
-    assert again.data == {"schema_version": 1, "suppressed": "manual", "changed": False}
+    assert again.data == {
+        "schema_version": 1,
+        "suppressed": "manual",
+        "suppressed_scope": "everything",
+        "changed": False,
+    }
     assert mailer("recipient", "unsuppress", "tr@aarhus.example").code == 0
     assert mailer("recipient", "show", "tr@aarhus.example", "--json").data["suppressed"] is False
 
     unknown = mailer("recipient", "suppress", "ny@x.example", "--reason", "Objected", "--json")
-    assert unknown.data == {"schema_version": 1, "suppressed": "objected", "changed": True}
+    assert (unknown.data["suppressed"], unknown.data["changed"]) == ("objected", True)
     assert mailer("recipient", "suppress", "ikke-en-adresse", "--reason", "x").code == 2
     assert mailer("recipient", "suppress", "a@x.example").code == 2
+
+
+def test_letters_alone_can_be_suppressed_and_later_everything(mailer: Caller, liste: str) -> None:
+    mailer("recipient", "import", liste)
+    call = ("recipient", "suppress", "tr@aarhus.example", "--reason", "unsubscribed")
+
+    narrow = mailer(*call, "--only", "letters")
+    assert "only the reminders it asks for" in narrow.stderr
+    shown = mailer("recipient", "show", "tr@aarhus.example", "--json").data
+    assert (shown["suppressed"], shown["suppressed_scope"]) == ("unsubscribed", "letters")
+    assert mailer(*call, "--json").data["suppressed_scope"] == "everything"
+    assert mailer(*call, "--only", "letters", "--json").data["suppressed_scope"] == "everything"
+    assert mailer(*call, "--only", "reminders").code == 2
 
 
 def test_list_takes_a_rule_or_a_segment(mailer: Caller, liste: str) -> None:

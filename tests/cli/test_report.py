@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select
 
 from mailer.campaigns.errors import CampaignNotFound
+from mailer.campaigns.models import Campaign
 from mailer.cli.main import cli
 from mailer.foundation.database import open_database
 from mailer.tracking.models import TrackingKind
@@ -82,12 +84,19 @@ def test_json_has_the_fields_scripts_read(run: Run) -> None:
             "downloaded": 20,
             "registration_clicked": 0,
             "clicks": 20,
+            "groups": 1,
         }
     ]
     assert told["over_time"]["moments"][0]["start"] == "2014-03-07T09:00:00+01:00"
 
 
-def test_a_screen_shows_the_largest_groups_and_says_how_to_see_all(run: Run) -> None:
+def test_a_screen_shows_the_largest_groups_and_says_how_to_see_all(run: Run, sqlite_url: str) -> None:
+    database = open_database(sqlite_url)
+    with database.write() as db:
+        campaign = db.scalars(select(Campaign)).one()
+        for number in range(19 * 5):  # five of each domain: fewer are put together
+            deliver(db, campaign, make_recipient(db, f"more{number}@{number % 19 + 50}.example"))
+    database.dispose()
     shown = run("startpakke-2014").stdout
 
     assert "By region" in shown

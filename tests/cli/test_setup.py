@@ -117,6 +117,39 @@ def test_a_database_that_cannot_be_reached_ends_with_69() -> None:
     assert result.exit_code == 69
 
 
+def test_the_rights_of_roles_are_printed_as_sql() -> None:
+    result = run("database", "roles", "--public", "brev_web", "--drain", "brev_drain")
+    assert result.exit_code == 0
+    assert 'GRANT SELECT ON events TO "brev_web";' in result.stdout
+    assert 'GRANT SELECT, INSERT, UPDATE ON tracking_events TO "brev_drain";' in result.stdout
+    alone = run("database", "roles", "--public", "brev_web").stdout
+    assert "INSERT" not in alone
+    assert result.stdout.startswith("BEGIN;")
+    assert result.stdout.endswith("COMMIT;\n")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [(), ("--public", 'x"; DROP TABLE links; --'), ("--public", "a", "--drain", "a"), ("--drain", "")],
+)
+def test_roles_have_plain_names_of_their_own(wrong: tuple[str, ...]) -> None:
+    result = run("database", "roles", *wrong)
+    assert result.exit_code != 0
+    assert result.stdout == ""
+
+
+def test_doctor_tells_that_the_proxy_must_be_named() -> None:
+    run("init")
+    without = run("--set", "public_url=https://brev.eksempel.example", "doctor", "--json")
+    named = run(
+        *("--set", "public_url=https://brev.eksempel.example"),
+        *("--set", "trusted_proxies=127.0.0.1", "doctor", "--json"),
+    )
+    found = {one["name"]: one for one in json.loads(without.stdout)["checks"]}["proxies"]
+    assert (found["ok"], "trusted_proxies" in found["detail"]) == (False, True)
+    assert {one["name"]: one for one in json.loads(named.stdout)["checks"]}["proxies"]["ok"]
+
+
 def test_settings_show_masks_secrets_and_tells_where_each_value_comes_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

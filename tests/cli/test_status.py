@@ -22,6 +22,9 @@ from mailer.foundation.clock import real_now
 from mailer.foundation.database import open_database
 from mailer.foundation.settings import Settings
 from mailer.sending.tools import open_own_journal
+from mailer.tracking.journals import add_losses, new_journal, web_folder
+from mailer.tracking.models import TrackingKind
+from mailer.tracking.sightings import Sighting, write_line
 from tests.campaigns.making import finalise, sending
 from tests.cli.calling import Answer, Caller
 from tests.making import ScriptedRelay, relay_running
@@ -183,6 +186,23 @@ def test_journals_of_the_dead_are_an_alarm_and_those_of_the_living_are_counted(
     assert parts(answer)["senders"] == (True, "1 sending processes on this machine")
     (alarm,) = answer.data["alarms"]
     assert alarm.startswith("1 journals of processes that are gone")
+
+
+def test_what_readers_did_and_nobody_moves_is_an_alarm(mailer: Caller, settings: Settings) -> None:
+    folder = web_folder(settings.state_dir)
+    folder.mkdir()
+    seen = Sighting(TrackingKind.VISIT, real_now() - timedelta(minutes=5))
+    new_journal(folder).write_bytes(write_line(seen))
+    add_losses(folder, 2)
+    answer = mailer("status", "--json")
+    assert answer.code == 1
+    lost, late, nobody = answer.data["alarms"]
+    assert lost.startswith("2 opens, clicks or visits were lost")
+    assert "since 5 minutes" in late
+    assert nobody.startswith("nobody moves")
+    assert parts(answer)["drainer"] == (None, "none runs here")
+    doctor = {one["name"]: one for one in mailer("doctor", "--json").data["checks"]}
+    assert not doctor["web journals"]["ok"]
 
 
 def test_campaigns_under_way_and_their_alarms_are_shown(mailer: Caller, settings: Settings) -> None:

@@ -111,7 +111,7 @@ def make_campaign(
 def click(
     db: Session,
     campaign: Campaign,
-    position: int | None,
+    position: int,
     *,
     link_number: int = 2,
     label: Label = Label.PERSON,

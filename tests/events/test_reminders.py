@@ -91,22 +91,24 @@ def test_machines_are_not_reminded(db: Session, label: Label, counts: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("tracking", "counts"),
-    [("personal", True), ("consent", True), ("anonymous", False), ("none", False)],
+    ("tracking", "choice", "counts"),
+    [
+        ("personal", None, True),
+        ("personal", TrackingChoice.CONSENT, True),
+        ("consent", TrackingChoice.CONSENT, True),
+        ("consent", None, False),
+        ("consent", TrackingChoice.OBJECTION, False),
+        ("anonymous", TrackingChoice.CONSENT, False),
+        ("none", TrackingChoice.CONSENT, False),
+    ],
 )
-def test_clicks_count_only_where_tracking_may_be_personal(
-    db: Session, tracking: str, counts: bool
+def test_clicks_count_only_where_mode_and_person_allow_it(
+    db: Session, tracking: str, choice: TrackingChoice | None, counts: bool
 ) -> None:
     event = make_event(db)
-    people = [make_recipient(db)]
+    people = [make_recipient(db, tracking=choice)]
     click(db, make_campaign(db, people, event_slug=event.slug, tracking=tracking), 1)
     assert bool(audience(db, event.id)) is counts
-
-
-def test_a_click_of_nobody_in_particular_reminds_nobody(db: Session) -> None:
-    event = make_event(db)
-    click(db, make_campaign(db, [make_recipient(db)], event_slug=event.slug), None)
-    assert audience(db, event.id) == []
 
 
 def test_an_objection_to_tracking_wins_over_the_click_but_not_over_asking(db: Session) -> None:

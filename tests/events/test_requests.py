@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from mailer.events.errors import EventNotFound
 from mailer.events.models import ReminderRequest
-from mailer.events.requests import request_reminder
+from mailer.events.requests import request_reminder, withdraw_request
 from mailer.foundation.database import Database
 from tests.events.making import NOW, make_event, make_recipient
 
@@ -51,3 +51,22 @@ def test_a_double_click_at_the_same_moment_stores_one_request(database: Database
     for thread in threads:
         thread.join()
     assert sorted(answers) == [False, False, False, True]
+
+
+def test_a_request_can_be_withdrawn_and_made_again(db: Session) -> None:
+    make_event(db, "kolding")
+    recipient = make_recipient(db)
+    request_reminder(db, "kolding", recipient.id, now=NOW)
+
+    assert withdraw_request(db, "kolding", recipient.id, now=NOW)
+    assert not withdraw_request(db, "kolding", recipient.id, now=NOW)
+    assert not withdraw_request(db, "nowhere", recipient.id, now=NOW)
+    assert request_reminder(db, "kolding", recipient.id, now=NOW)
+
+
+def test_a_request_made_after_a_withdrawal_stays(db: Session) -> None:
+    make_event(db, "kolding")
+    recipient = make_recipient(db)
+    request_reminder(db, "kolding", recipient.id, now=NOW)
+
+    assert not withdraw_request(db, "kolding", recipient.id, now=NOW - timedelta(seconds=1))

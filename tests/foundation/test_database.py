@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
-from mailer.schema import upgrade_schema
+from mailer.migrations.upgrading import upgrade_schema
 from recipients.models import Segment
 
 

@@ -46,6 +46,12 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("batch_size = 5000", "setting batch_size"),
         ('retry_after = "soon"', "setting retry_after"),
         ('retry_after = "1m, 5m"', "setting retry_after"),
+        ('trusted_proxies = "nginx"', "setting trusted_proxies: 'nginx' is no address or network"),
+        ('trusted_proxies = "10.0.0.1/8"', "setting trusted_proxies: '10.0.0.1/8' is no address"),
+        ('trusted_proxies = ["10.0.0.0/8", "0.0.0.0/0"]', "setting trusted_proxies: 0.0.0.0/0 is every"),
+        ('trusted_proxies = "::/0"', "setting trusted_proxies: ::/0 is everybody"),
+        ('metrics_token = "kort"', "setting metrics_token: must be 16 or more"),
+        ("web_requests_per_second = 0", "setting web_requests_per_second"),
         ("this is no TOML", "mailer.toml: "),
     ],
 )
@@ -114,6 +120,10 @@ def test_an_empty_key_file_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
         'redis_url = "redis://:hemmelig/x@cache:6379/0"',
         'redis_url = "redis://:12#hemmelig@cache"',
         'redis_url = "http://:hemmelig@cache"',
+        'web_database_url = "mysql://u:hemmelig@db/mailer"',
+        'drain_database_url = "hemmelig"',
+        'metrics_token = "hemmelig"',
+        'metrics_token = "hemmelig hemmelig hemmelig"',
     ],
 )
 def test_a_secret_that_makes_no_sense_is_told_by_no_error_and_no_trace(
@@ -158,3 +168,44 @@ def test_replies_go_to_a_bare_address_however_it_is_written(tmp_path: Path) -> N
     assert parties.reply_to == {"KL": "svar@kl.example"}
     with pytest.raises(SettingsError, match="setting reply_to: must look like"):
         load_settings(reply_to="svar@coi.example\r\nBcc: c@d.example", state_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "given", ["10.0.0.0/8, ::1", "10.0.0.0/8 ::1", ["10.0.0.0/8", "::1"], " 10.0.0.0/8,::1, "]
+)
+def test_proxies_are_a_list_of_networks(tmp_path: Path, given: str | list[str]) -> None:
+    settings = load_settings(trusted_proxies=given, state_dir=tmp_path)
+    assert settings.proxies == ("10.0.0.0/8", "::1/128")
+
+
+def test_proxies_may_be_named_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_TRUSTED_PROXIES", "127.0.0.1,10.1.0.0/16")
+    assert load_settings().proxies == ("127.0.0.1/32", "10.1.0.0/16")
+    monkeypatch.setenv("MAILER_TRUSTED_PROXIES", "")
+    assert load_settings().proxies == ()
+
+
+def test_nobody_is_trusted_unless_named(tmp_path: Path) -> None:
+    assert load_settings(state_dir=tmp_path).proxies == ()
+
+
+def test_the_webs_roles_have_databases_of_their_own_or_the_common_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = load_settings(database_url="postgres://u:p@db/mailer", state_dir=tmp_path)
+    assert common.web_database == common.drain_database == common.database
+    monkeypatch.setenv(
+        "MAILER_WEB_DATABASE_URL_FILE", str(write(tmp_path / "web", "postgres://web:p@db/mailer\n"))
+    )
+    own = load_settings(
+        database_url="postgres://u:p@db/mailer",
+        drain_database_url="postgresql://drain:p@db/mailer",
+        metrics_token="0123456789abcdef",
+        state_dir=tmp_path,
+    )
+    assert own.database == "postgresql+psycopg://u:p@db/mailer"
+    assert own.web_database == "postgresql+psycopg://web:p@db/mailer"
+    assert own.drain_database == "postgresql+psycopg://drain:p@db/mailer"
+    shown = own.shown()
+    for secret in ("web_database_url", "drain_database_url", "metrics_token"):
+        assert shown[secret] == "********"

@@ -81,8 +81,7 @@ def test_one_letter_from_a_csv_row_to_the_report(tmp_path: Path, database_url: s
         assert report["engagement"]["downloads"]["recipients"] == 1
         shown = service.read("recipient", "show", "aase@aarhus.example")
         assert shown["suppressed"] == "unsubscribed"
-        row = next(row for row in report["by"]["role"] if row["value"] == "tillidsrepræsentant")
-        assert (row["sent"], row["opened"], row["downloaded"]) == (1, 1, 1)
+        assert "tillidsrepræsentant" not in [row["value"] for row in report["by"]["role"]]  # one alone
         proof = service.read("campaign", "reconcile", "brev")
         assert proof["ok"]
         assert proof["complete"]

@@ -417,6 +417,20 @@ def test_the_rejects_file_does_not_go_where_somebody_laid_a_link(
     assert "rubbish" in (tmp_path / "afvist.csv").read_text()
 
 
+def test_refused_rows_go_into_a_pipe_and_leave_it_a_pipe(importing: Importer, tmp_path: Path) -> None:
+    pipe = tmp_path / "afvist"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text("utf-8-sig")))
+    reader.start()
+
+    importing("E-mail\nrubbish\n", rejects=pipe)
+    reader.join(5)
+
+    assert "rubbish" in got[0]
+    assert pipe.is_fifo()
+
+
 def test_a_list_with_the_longest_of_names_has_a_rejects_file_too(
     database: Database, tmp_path: Path
 ) -> None:

@@ -4,8 +4,9 @@ from datetime import date, time
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
-from mailer.rendering.environment import clock_time, long_date
+from mailer.rendering.environment import clock_time, long_date, make_environment
 from mailer.rendering.errors import LetterError, LetterNotFound, RecipientValueError
 from mailer.rendering.letter import Letter
 from mailer.rendering.links import extract_literal_links
@@ -161,3 +162,10 @@ def test_a_template_changes_nothing_it_is_given(template: str) -> None:
 def test_an_image_nobody_declared_is_an_error_of_the_letter() -> None:
     with pytest.raises(LetterError, match=r"body\.html.*logo"):
         Letter(source(body_html='<img src="{{ links.inline.logo }}">')).render(values(), pixel=None)
+
+
+@pytest.mark.parametrize("written", ["{{ none|long_date }}", "{{ none|clock_time }}"])
+def test_a_date_that_is_missing_is_the_letters_error(written: str) -> None:
+    environment = make_environment({}, "da", autoescape=True)
+    with pytest.raises(UndefinedError, match="missing"):
+        environment.from_string(written).render()

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.models import Campaign, DeliveryState
 from mailer.events.models import Reminder, ReminderRequest, ReminderState
 from mailer.foundation.database import Database
-from mailer.reports.figures import campaign_report
+from mailer.reports.figures import count_campaign
 from mailer.reports.report import CampaignReport, Dimension, Group
 from mailer.tracking.models import Label, TrackingKind
 from recipients.models import Region, Role, Sector
@@ -20,7 +20,7 @@ OPEN, CLICK = TrackingKind.OPEN, TrackingKind.CLICK
 
 
 def report(db: Session, campaign: Campaign, **options: object) -> CampaignReport:
-    return campaign_report(db, campaign, now=NOW, **options)  # type: ignore[arg-type]
+    return count_campaign(db, campaign, now=NOW, **options)  # type: ignore[arg-type]
 
 
 def group(figures: CampaignReport, dimension: Dimension, value: str | None) -> Group:
@@ -192,9 +192,9 @@ def test_anonymous_tracking_counts_events_and_no_people(db: Session) -> None:
 def test_figures_over_time_are_by_local_hour_and_have_no_gaps(db: Session) -> None:
     campaign = make_campaign(db)
     signing = make_link(db, campaign, "events.registration/a", kind="registration", event="a")
-    act(db, campaign, OPEN, at=NOW + timedelta(minutes=10))
-    act(db, campaign, OPEN, at=NOW + timedelta(hours=2, minutes=59, seconds=59))
-    act(db, campaign, CLICK, link=signing, at=NOW + timedelta(hours=2))
+    act(db, campaign, OPEN, 1, at=NOW + timedelta(minutes=10))
+    act(db, campaign, OPEN, 1, at=NOW + timedelta(hours=2, minutes=59, seconds=59))
+    act(db, campaign, CLICK, 1, link=signing, at=NOW + timedelta(hours=2))
 
     over_time = report(db, campaign).over_time
 
@@ -215,7 +215,7 @@ def test_a_longer_span_is_told_by_local_day_across_summer_time(db: Session) -> N
     late_on_saturday = datetime(2014, 3, 29, 22, 59, tzinfo=UTC)  # 23:59, winter time
     early_on_tuesday = datetime(2014, 3, 31, 22, 1, tzinfo=UTC)  # 00:01, summer time
     for at in (late_on_saturday, early_on_tuesday):
-        act(db, campaign, OPEN, at=at)
+        act(db, campaign, OPEN, 1, at=at)
 
     over_time = report(db, campaign).over_time
 
@@ -232,8 +232,8 @@ def test_a_longer_span_is_told_by_local_day_across_summer_time(db: Session) -> N
 def test_an_hour_that_comes_twice_in_autumn_is_two_hours(db: Session) -> None:
     campaign = make_campaign(db)
     campaign.dated_at = first = datetime(2014, 10, 26, 0, 30, tzinfo=UTC)
-    act(db, campaign, OPEN, at=first)
-    act(db, campaign, OPEN, at=first + timedelta(hours=1))
+    act(db, campaign, OPEN, 1, at=first)
+    act(db, campaign, OPEN, 1, at=first + timedelta(hours=1))
 
     moments = report(db, campaign).over_time.moments
 
@@ -241,6 +241,68 @@ def test_an_hour_that_comes_twice_in_autumn_is_two_hours(db: Session) -> None:
         ("02 +0200", 1),
         ("02 +0100", 1),
     ]
+
+
+def test_what_nobody_was_known_for_is_told_by_day(db: Session) -> None:
+    campaign = make_campaign(db, tracking="anonymous")
+    signing = make_link(db, campaign, "events.registration/a", kind="registration", event="a")
+    act(db, campaign, OPEN, at=NOW + timedelta(hours=2))
+    act(db, campaign, OPEN, at=NOW + timedelta(hours=3))
+    act(db, campaign, CLICK, link=signing, at=NOW + timedelta(days=1))
+
+    over_time = report(db, campaign).over_time
+
+    assert (over_time.step, over_time.without_moment) == ("day", 0)
+    assert [
+        (m.start.strftime("%d %H:%M"), m.opens, m.clicks, m.registration_clicks)
+        for m in over_time.moments
+    ] == [("07 00:00", 2, 0, 0), ("08 00:00", 0, 1, 1)]
+
+
+def test_hours_are_kept_where_most_moments_are_known_and_the_others_are_told(db: Session) -> None:
+    campaign = make_campaign(db)
+    act(db, campaign, OPEN, 1)
+    act(db, campaign, OPEN, 2, at=NOW + timedelta(hours=1))
+    act(db, campaign, OPEN)
+
+    figures = report(db, campaign)
+
+    assert (figures.over_time.step, figures.over_time.without_moment) == ("hour", 1)
+    assert [moment.opens for moment in figures.over_time.moments] == [1, 1]
+    assert figures.engagement.opens.total == 3
+
+
+def test_known_people_and_nobody_add_up_side_by_side(db: Session) -> None:
+    campaign = make_campaign(db, tracking="consent")
+    link = make_link(db, campaign, "events.registration/a", kind="registration", event="a")
+    known = deliver(db, campaign, make_recipient(db, "a@aarhus.example"))
+    act(db, campaign, CLICK, known, link=link)
+    act(db, campaign, CLICK, known, link=link, label=Label.MACHINE)
+    act(db, campaign, CLICK, link=link)
+    act(db, campaign, CLICK, link=link, label=Label.UNSURE)
+
+    figures = report(db, campaign)
+
+    clicks = figures.engagement.clicks
+    assert (clicks.recipients, clicks.recipients_people, clicks.total) == (1, 1, 4)
+    for part in (clicks, figures.links[0], figures.events[0]):
+        assert (part.people, part.machines, part.unsure) == (2, 1, 1)
+    assert (figures.links[0].clicks, figures.links[0].recipients) == (4, 1)
+    assert (figures.events[0].registration_clicks, figures.events[0].recipients) == (4, 1)
+
+
+def test_the_hidden_link_is_no_click_and_no_link(db: Session) -> None:
+    campaign = make_campaign(db)
+    make_link(db, campaign, "pack")
+    position = deliver(db, campaign, make_recipient(db, "a@aarhus.example"))
+    for known in (position, None):
+        act(db, campaign, TrackingKind.TRAP, known, link=0, label=Label.MACHINE)
+
+    figures = report(db, campaign)
+
+    assert (figures.engagement.clicks.total, figures.engagement.clicks.recipients) == (0, 0)
+    assert [link.clicks for link in figures.links] == [0]
+    assert figures.over_time.moments == []
 
 
 def test_reach_is_apart_from_recipients(db: Session) -> None:
@@ -316,4 +378,4 @@ def test_the_number_of_statements_does_not_grow_with_the_audience(
 
         report(db, campaign)
 
-    assert len(statements) == 11
+    assert len(statements) == 13

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, DeliveryState
 from mailer.foundation.database import open_database
-from mailer.reports.figures import campaign_report
+from mailer.reports.figures import count_campaign
 from mailer.reports.flat import write_csv
 from mailer.reports.page import render_page
 from mailer.reports.report import CampaignReport
@@ -86,7 +86,7 @@ def campaign(db: Session) -> Campaign:
 
 
 def figures(db: Session, campaign: Campaign) -> CampaignReport:
-    return campaign_report(db, campaign, now=NOW + timedelta(days=1))
+    return count_campaign(db, campaign, now=NOW + timedelta(days=1))
 
 
 def page(db: Session, campaign: Campaign) -> str:

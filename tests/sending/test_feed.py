@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -24,7 +24,7 @@ from mailer.smtp.pace import Pace
 from mailer.smtp.relays import Relay
 from mailer.smtp.replies import Reply
 
-HERE, THERE = Relay("here.example", 25), Relay("there.example", 25)
+HERE, THERE = Relay("here.example", 25, rate=100.0), Relay("there.example", 25)
 TAKEN = Reply(250, "2.0.0", "taken")
 GONE = Reply(550, "5.1.1", "no such user")
 
@@ -176,6 +176,17 @@ def test_the_allowance_of_a_relay_is_kept_for_the_next_letter_that_may_go(tmp_pa
     assert on.pace.asked[HERE.name] == 1
 
 
+def test_a_domain_that_may_not_be_written_to_costs_the_relay_no_allowance(tmp_path: Path) -> None:
+    domains = ["slow.example", "slow.example", "slow.example", "a.example"]
+    on = stage(tmp_path, [addressee(n, domain) for n, domain in enumerate(domains, start=1)])
+    on.feed.tools.pace = Pace(None, processes=1, clock=lambda: on.now)
+    relay = Relay("here.example", 25, rate=0.5, domain_rate=0.01)
+    assert on.take_all(relay) == [1]
+
+    on.now = 2.1  # the relay takes one more
+    assert on.take_all(relay) == [4]
+
+
 def test_no_letter_is_begun_after_the_start_window_a_pause_or_the_end_of_the_process(
     tmp_path: Path,
 ) -> None:
@@ -239,6 +250,34 @@ def test_withdrawn_answers_leave_no_trace(tmp_path: Path) -> None:
     assert on.feed.left == [1, 2]
     assert read_notes(on.journal.lines(), 7, 3) == {}
     assert sorted(on.take_all(THERE)) == [1, 2]
+
+
+def test_whoever_is_spared_waits_longer_each_time_and_no_attempt_is_counted(tmp_path: Path) -> None:
+    now = real_now()
+    waits = [timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)]
+    since = [
+        None,
+        *(now - timedelta(minutes=minutes) for minutes in (2, 7, 600)),
+        now - timedelta(days=4),
+    ]
+    people = [
+        replace(addressee(n, "a.example"), first_deferred_at=first) for n, first in enumerate(since, 1)
+    ]
+    on = stage(tmp_path, people)
+    on.feed.tools.real, on.feed.tools.waits = lambda: now, waits
+    mails = [mail for mail in (on.feed.next_mail(HERE) for _ in people) if mail]
+    on.feed.answered(mails[0], HERE, GONE)
+    for mail in mails:
+        on.feed.spared(mail, HERE, GONE)
+    on.feed.flush()
+
+    *waiting, over = on.feed.outcomes.values()
+    assert {(o.state, o.code, o.attempted) for o in waiting} == {(DeliveryState.DEFERRED, 550, False)}
+    minutes = [(o.due_at - now) / timedelta(minutes=1) for o in waiting if o.due_at]
+    for wait, least in zip(minutes, (1, 5, 15, 15), strict=True):
+        assert least <= wait <= 1.2 * least
+    assert (over.state, over.attempted) == (DeliveryState.BOUNCED, True)
+    assert read_notes(on.journal.lines(), 7, 3) == on.feed.outcomes
 
 
 def test_the_notes_tell_what_the_feed_was_told(tmp_path: Path) -> None:

@@ -219,12 +219,13 @@ def test_letters_mail_clients_cut_off_are_counted(
 
 
 def test_a_letter_most_servers_refuse_is_an_error(
-    runtime: Runtime, write_letter: WriteLetter, look: Look, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, write_letter: WriteLetter, look: Look
 ) -> None:
-    monkeypatch.setattr("mailer.sending.examining.TOO_LARGE_BYTES", 150_000)
     write_letter("<p>" + "ord " * 50_000 + "</p>")
     draft(runtime)
-    assert only(look(), "size").gravity is Gravity.ERROR
+    assert only(look(), "size").gravity is Gravity.WARNING
+    found = look(looking=Looking(too_large_bytes=150_000))
+    assert only(found, "size").gravity is Gravity.ERROR
 
 
 @pytest.mark.parametrize("asks", ["recipient.attributes.nr == '7'", "recipient.name|length == 7"])
@@ -411,9 +412,8 @@ def test_every_recipient_with_a_problem_is_told_to_whoever_asks(
 
 @on_both_databases
 def test_several_processes_find_what_one_finds(
-    runtime: Runtime, write_letter: WriteLetter, look: Look, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, write_letter: WriteLetter, look: Look
 ) -> None:
-    monkeypatch.setattr("mailer.sending.examining._RANGE", 7)
     write_letter(
         "{% if recipient.role == 'minister' %}<a href=''>x</a>{% endif %}",
         text="{{ recipient.attributes.nr }}\n",
@@ -423,7 +423,7 @@ def test_several_processes_find_what_one_finds(
         for number in range(40)
     ]
     draft(runtime, *people, {"role": "minister", "attributes": {"nr": "2"}})
-    one, several = look(), look(looking=Looking(processes=2))
+    one, several = (look(looking=Looking(processes=count, range_size=7)) for count in (1, 2))
     assert one == several
     assert one.audience == 41
     assert set(checks(one)) == {"lacking", "odd", "link-target"}

@@ -22,7 +22,7 @@ from mailer.sending.tools import SendingTools
 from mailer.sending.work import send_batches, sweep
 from mailer.smtp.patience import Patience
 from mailer.smtp.pool import RelayPool
-from recipients.models import Suppression
+from recipients.models import Recipient, Suppression
 from tests.conftest import NOW
 from tests.making import ScriptedRelay, make_campaign, make_recipient, relay_running
 from tests.servers.certificates import Authority, Certificate
@@ -54,8 +54,8 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-def with_relays(runtime: Runtime, *urls: str) -> Runtime:
-    changed = {"smtp_relays": SecretStr(" ".join(urls)), "worker_processes": 1}
+def with_relays(runtime: Runtime, *urls: str, **settings: object) -> Runtime:
+    changed = {"smtp_relays": SecretStr(" ".join(urls)), "worker_processes": 1, **settings}
     return replace(runtime, settings=runtime.settings.model_copy(update=changed))
 
 
@@ -313,6 +313,58 @@ def test_a_relay_that_refuses_everybody_is_waited_for_and_nobody_is_blamed(
     with working(runtime) as tools:
         try_for(tools, campaign_id, 0.4)
         assert_waits(runtime, f"relay 127.0.0.1:{relay.port}", "it refuses everybody", "554 5.7.1")
+
+        mend(relay)
+        try_for(tools, campaign_id, 20)
+
+    assert_finished(runtime, relay)
+
+
+@ON_SQLITE
+def test_a_relay_is_not_tried_with_the_same_dead_letter_for_ever(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    say_everybody_is_unknown(relay)
+    runtime = with_relays(runtime, plain(relay))
+    campaign_id = launch(runtime, *everybody())
+    with working(runtime) as tools:
+        try_for(tools, campaign_id, 0.3)
+        assert_waits(runtime, "it refuses everybody")
+
+        mend(relay)
+        with runtime.database.read() as db:
+            whose = select(Delivery.recipient_id).where(Delivery.position == 1)
+            first = db.scalars(
+                select(Recipient.email).where(Recipient.id == whose.scalar_subquery())
+            ).one()
+        relay.rcpt[first] = f"550 5.1.1 <{first}>: Recipient address rejected: User unknown"
+        try_for(tools, campaign_id, 20)
+
+    with runtime.database.read() as db:
+        counts = count_states(db, campaign_id)
+    assert (counts["sent"], counts["bounced"]) == (PEOPLE - 1, 1)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "lost before the dot"])
+def test_too_few_letters_to_tell_whose_fault_it_is_go_later_and_count_no_attempt(
+    runtime: Runtime, relay: ScriptedRelay, lost: bool
+) -> None:
+    """A relay that begins to refuse everybody when fewer than twenty domains are left."""
+    few = [f"person{number}@kommune{number}.example" for number in range(1 if lost else 10)]
+    if lost:
+        relay.cut_before_dot[few[0]] = 3
+    else:
+        relay.everybody = "550 5.1.1 <{}>: Recipient address rejected: User unknown"
+    runtime = with_relays(runtime, plain(relay), retry_after="2s")
+    campaign_id = launch(runtime, *few)
+    with working(runtime) as tools:
+        send_batches(tools, campaign_id=campaign_id)
+        with runtime.database.read() as db:
+            proof = reconcile(db, find_campaign(db, "brev"))
+            assert proof.ok
+            assert proof.deliveries["deferred"] == len(few)
+            assert db.scalars(select(Delivery.attempts).distinct()).all() == [0]
+            assert db.scalar(select(func.count()).select_from(Suppression)) == 0
 
         mend(relay)
         try_for(tools, campaign_id, 20)

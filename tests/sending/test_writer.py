@@ -20,6 +20,7 @@ from mailer.events.catalogue import import_events
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import open_database
 from mailer.foundation.settings import TrackingMode, load_settings
+from mailer.migrations.upgrading import upgrade_schema
 from mailer.rendering import compiled as compiling
 from mailer.rendering import headers
 from mailer.rendering.enclosures import Enclosure
@@ -28,7 +29,6 @@ from mailer.rendering.letter import Letter
 from mailer.rendering.source import LetterSource
 from mailer.rendering.values import Attributes, RecipientValues
 from mailer.runtime import Runtime, template_folders
-from mailer.schema import upgrade_schema
 from mailer.sending.addressees import Addressee
 from mailer.sending.frozen import CampaignLetter, open_letter
 from mailer.sending.letters import letter_values, render_letter, tracked_position, write_message
@@ -508,7 +508,7 @@ def test_files_are_frozen_with_the_campaign_and_images_shown_in_a_browser(
         assert open_letter(db, campaign).letter.source.enclosures == (logo,)
         shown = pass_on_letter(runtime.letter_tools, db, campaign.id, 0)
     assert shown is not None
-    assert 'src="data:image/png;base64,iVBORw0KGgo="' in shown.html
+    assert 'src="data:image/png;base64,iVBORw0KGgo="' in shown.rendered.html
 
 
 def test_variants_are_few(runtime: Runtime, letters: dict[str, CampaignLetter]) -> None:
@@ -557,3 +557,22 @@ def test_the_same_value_reads_the_same_the_second_time(
     writer = LetterWriter(runtime.letter_tools, letter)
     to = somebody(replace(PLAIN, name=name, workplace=subject))
     assert writer.write(to).data == writer.write(to).data
+
+
+@property_of_letters
+@given(audience=audiences, position=st.integers(0, 2_000_000))
+def test_a_letter_weighs_what_is_written(
+    runtime: Runtime,
+    letters: dict[str, CampaignLetter],
+    audience: list[Addressee],
+    position: int,
+) -> None:
+    writer = LetterWriter(runtime.letter_tools, letters["startpakke"])
+    for to in [*audience, *(replace(to, position=position) for to in audience)]:
+        try:
+            size = len(writer.write(to).data)
+        except (RecipientValueError, LetterError) as failed:
+            with pytest.raises(type(failed)):
+                writer.weigh(to)
+        else:
+            assert writer.weigh(to)[1] == size

@@ -413,6 +413,14 @@ class Account:
         assert mail.envelope.recipient in self.flushed, "its dot cannot have left unnoted"
         self._back(mail, "lost")
 
+    def spared(self, mail: Mail, relay: Relay, reply: Reply) -> None:
+        to = mail.envelope.recipient
+        if id(mail) in self.out:
+            self._back(mail, "spared")
+        else:
+            assert str(reply.code) == self.told[to][-1]
+            self.told[to].append("spared")
+
     def withdrawn(self, mails: Sequence[Mail], relay: Relay, why: str) -> None:
         for mail in mails:
             self.told[mail.envelope.recipient].append("withdrawn")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailer.smtp.commands import length_of
 from mailer.smtp.connection import Connection
 from mailer.smtp.extensions import Extensions
 from mailer.smtp.line import Line
@@ -24,6 +25,10 @@ class Ear:
     def __init__(self) -> None:
         self.heard: list[bytes] = []
         self.is_cut = False
+        self.unsent = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def write(self, data: bytes) -> None:
         assert not self.is_cut
@@ -129,6 +134,62 @@ def test_a_relay_that_ends_the_connection_leaves_one_letter_in_doubt() -> None:
     assert bench.told() == ["250", "lost", "not sent"]
 
 
+def full_pipe(letters_behind: int) -> Bench:
+    """Three letters in the pipe; the last bytes of so many of them have not left."""
+    bench = Bench(4, options="chunking=3")
+    (said,) = bench.ear.heard
+    ends = [said.index(b"RSET"), said.rindex(b"RSET"), len(said)]
+    if letters_behind:
+        bench.ear.unsent = len(said) - ends[3 - letters_behind] + 1
+        bench.connection.pause_writing()
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("letters_behind", "told"),
+    [
+        (0, ["lost", "lost", "lost"]),
+        (1, ["lost", "lost", "not sent"]),
+        (2, ["lost", "not sent", "not sent"]),
+        (3, ["not sent", "not sent", "not sent"]),
+    ],
+)
+def test_of_a_full_pipe_only_letters_that_left_whole_are_in_doubt(
+    letters_behind: int, told: list[str]
+) -> None:
+    bench = full_pipe(letters_behind)
+    bench.connection.eof_received()
+    assert bench.told() == told
+
+    bench = full_pipe(letters_behind)
+    bench.hear(b"250 ok\r\n250 ok\r\n250 2.0.0 taken\r\n421 4.3.2 shutting down\r\n")
+    assert bench.ear.is_cut == (letters_behind > 0), "or what is still here might leave"
+    bench.connection.eof_received()
+    assert bench.told() == ["250", *told[1:]]
+
+
+@pytest.mark.parametrize("options", ["", "chunking=3"])
+def test_the_length_of_what_was_said_is_known_to_the_byte(options: str) -> None:
+    bench = Bench(4, options=options)
+    if not options:
+        bench.hear(LEAVE)
+    extensions = Extensions(pipelining=True, chunking=True)
+    said = bench.ear.heard[-1]
+    awaited = bench.connection._awaited
+    assert len(awaited) == (11 if options else 4)
+    assert sum(length_of(step, mail, extensions) for step, mail in awaited) == len(said)
+
+
+def test_a_dot_that_has_not_left_leaves_nothing_in_doubt() -> None:
+    for unsent, told in ((None, "lost"), (0, "lost"), (1, "not sent")):
+        bench = Bench(2)
+        bench.hear(LEAVE)
+        following = bench.ear.heard[1].index(b"MAIL")
+        bench.ear.unsent = 0 if unsent is None else len(bench.ear.heard[1]) - following + unsent
+        bench.connection.eof_received()
+        assert bench.told() == [told, "not sent"]
+
+
 def test_nothing_heard_after_a_lie_is_believed() -> None:
     bench = Bench(3)
     bench.hear(LEAVE, LIES, TURN, TURN)
@@ -230,4 +291,4 @@ def test_a_letter_may_take_long_as_long_as_some_of_it_leaves() -> None:
         now += bench.line.patience.block - 1
     bench.connection.look(now + 2)
     assert bench.ear.is_cut
-    assert bench.told() == ["lost"]
+    assert bench.told() == ["not sent"], "its dot never left"

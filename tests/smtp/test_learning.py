@@ -11,6 +11,7 @@ from mailer.smtp.learning import SLOWEST, Limit, Window, is_telling, relearn
 from mailer.smtp.pace import Pace
 from mailer.smtp.relays import Relay
 from mailer.smtp.replies import Reply
+from tests.smtp.asking import wait_for
 
 TAKEN = Reply(250, "2.0.0", "queued")
 THROTTLED = Reply(450, "4.7.1", "Error: too much mail from 192.0.2.7")
@@ -65,7 +66,7 @@ class Run:
         accepted = throttled = 0
         end = self.clock.now + seconds
         while self.clock.now < end:
-            wait = self.pace.wait_for(self.relay, "modtager.example")
+            wait = wait_for(self.pace, self.relay, "modtager.example")
             if wait:
                 self.clock.now += wait
                 continue
@@ -132,7 +133,7 @@ def test_greylisting_slows_nobody_down() -> None:
     pace = Pace(None, processes=1, clock=clock)
     relay = Relay("relay.example", 25)
     for _ in range(5000):
-        assert pace.wait_for(relay, "modtager.example") == 0.0
+        assert wait_for(pace, relay, "modtager.example") == 0.0
         pace.answered(relay, "modtager.example", GREYLISTED)
         clock.now += 0.001
 
@@ -141,8 +142,8 @@ def test_another_domain_is_not_slowed_down() -> None:
     run = Run(Receiver(1))
     run.go_on(10)
     for _ in range(100):
-        assert run.pace.wait_for(run.relay, "anden.example") == 0.0
-    assert run.pace.wait_for(Relay("other.example", 25), "modtager.example") == 0.0
+        assert wait_for(run.pace, run.relay, "anden.example") == 0.0
+    assert wait_for(run.pace, Relay("other.example", 25), "modtager.example") == 0.0
 
 
 def test_a_lonely_refusal_is_no_wall() -> None:

@@ -105,7 +105,7 @@ def test_a_death_seen_only_when_a_letter_is_begun_does_not_count_against_the_let
             await pool.send(Account([letter("first@d.example")]))
             account = Account([letter("a@d.example")])
             await pool.send(account)
-            assert account.told["a@d.example"] == ["not sent", "not sent", "not sent", "451"]
+            assert account.told["a@d.example"] == ["not sent", "not sent", "not sent", "spared"]
 
     run(scenario)
 
@@ -264,11 +264,68 @@ def test_only_mail_of_this_sending_is_withdrawn() -> None:
         async with serving(script):
             pool = pool_for(script)
             await pool.send(first)
-            assert all(told == ["550"] for told in first.told.values())
             await pool.send(second)
-            assert all(told == ["550"] for told in first.told.values())
+            assert all(told == ["550", "spared"] for told in first.told.values())
             assert sum(told == ["550", "withdrawn"] for told in second.told.values()) in (8, 9)
             assert "refuses everybody" in str(pool.trouble)
+
+    run(scenario)
+
+
+def test_the_last_letters_refused_alike_are_spared_until_more_is_known() -> None:
+    """A relay that begins to refuse everybody near the end, before twenty domains saw it."""
+
+    async def scenario() -> None:
+        mails = letters(40, domains=40)
+        script = Script(replies={f"RCPT {mail.to}": "550 5.7.1 blocked" for mail in mails[25:]})
+        account = Account(mails)
+        async with serving(script):
+            pool = pool_for(script)
+            await pool.send(account)
+            assert [account.told[mail.to] for mail in mails] == [["250"]] * 25 + [["550", "spared"]] * 15
+
+            more = Account(letters(10, domains=10, data=b"more\r\n"))
+            script.replies = {"RCPT": "550 5.7.1 blocked"}
+            await pool.send(more)
+            assert pool.trouble is not None, "the run goes on in the next sending"
+            assert sum(told == ["550", "withdrawn"] for told in more.told.values()) == 5
+            await pool.close()
+
+    run(scenario)
+
+
+def test_a_letter_taken_after_refusals_lets_them_stand() -> None:
+    mails = letters(11, domains=11)
+    script = Script(replies={f"RCPT {mail.to}": "550 5.7.1 blocked" for mail in mails[:10]})
+    account, _ = asyncio.run(send_over(script, mails))
+    assert [account.told[mail.to] for mail in mails] == [["550"]] * 10 + [["250"]]
+
+
+def test_refusals_of_one_or_two_domains_are_theirs() -> None:
+    script = Script(replies={"RCPT": "550 5.1.1 unknown"})
+    account, _ = asyncio.run(send_over(script, letters(10, domains=2)))
+    assert set(map(tuple, account.told.values())) == {("550",)}
+
+
+def test_nobody_is_spared_for_ever() -> None:
+    async def scenario() -> None:
+        script = Script(replies={"RCPT": "550 5.1.1 unknown"})
+        async with serving(script):
+            pool = pool_for(script)
+            told = []
+            for _ in range(5):
+                account = Account(letters(5, domains=5))
+                await pool.send(account)
+                told.append(account.told["p4@d4.example"][-1])
+            assert told == ["spared", "spared", "spared", "550", "550"]
+
+            script.replies.clear()
+            await pool.send(Account(letters(1)))
+            script.replies["RCPT"] = "550 5.1.1 unknown"
+            account = Account(letters(5, domains=5))
+            await pool.send(account)
+            assert account.told["p4@d4.example"][-1] == "spared", "another run"
+            await pool.close()
 
     run(scenario)
 
@@ -303,7 +360,7 @@ def test_a_relay_that_always_hangs_up_is_left_alone() -> None:
 def test_a_letter_that_breaks_every_connection_does_not_block_the_others() -> None:
     script = Script(replies={"DATA p3@d3.example": CUT})
     account, pool = asyncio.run(send_over(script, letters(20, domains=20), options="connections=2"))
-    assert account.replies["p3@d3.example"].enhanced_code == "4.4.2"
+    assert account.told["p3@d3.example"] == ["not sent", "not sent", "spared"]
     assert sum(told[-1] == "250" for told in account.told.values()) == 19
     assert pool.trouble is None
 
@@ -572,6 +629,76 @@ def test_stopping_does_not_wait_for_a_connection_that_is_being_opened() -> None:
             await asyncio.wait_for(sending, 2)
         assert list(account.told.values()) == [["not sent"]]
         assert not account.out
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("moment", ["before the first", "before the second", "while it begins"])
+def test_a_stop_is_heard_however_early_it_comes(moment: str) -> None:
+    async def scenario() -> None:
+        script = Script()
+        account = Account(letters(20))
+        async with serving(script):
+            pool = pool_for(script)
+            if moment == "before the second":
+                await pool.send(Account([]))
+            if moment != "while it begins":
+                pool.stop(within=5)
+            sending = asyncio.create_task(pool.send(account))
+            await asyncio.sleep(0)
+            if moment == "while it begins":
+                pool.stop(within=5)
+            await sending
+            assert account.told == {}
+            assert len(account.waiting) == 20
+
+            await pool.send(account)
+            assert len(script.accepted) == 20, "it is heard once"
+            await pool.close()
+
+    run(scenario)
+
+
+def test_after_an_error_of_the_feed_a_relay_that_was_left_alone_is_tried_again() -> None:
+    class Failing(Account):
+        def unfit(self, mail: object, relay: object, why: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    async def scenario() -> None:
+        script = Script(replies={"GREETING": "554 5.3.2 not now"}, extensions=ALL[:2])
+        async with serving(script):
+            pool = pool_for(script, patience=BRIEF)
+            await pool.send(Account(letters(1)))
+            assert pool.trouble is not None
+            await asyncio.sleep(pool.retry_in + 0.01)
+            script.replies.clear()
+            with pytest.raises(OSError, match="No space"):
+                await pool.send(Failing([letter("sø@d.example")]))  # type: ignore[arg-type]
+
+            account = Account(letters(3))
+            await pool.send(account)
+            assert set(account.codes.values()) == {250}
+            assert pool.trouble is None
+            await pool.close()
+
+    run(scenario)
+
+
+def test_an_error_while_a_connection_is_opened_leaves_its_place_to_another(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        script = Script()
+        async with serving(script):
+            relay = parse_relay(url(script, "connections=1"))
+            wrong = slow(connect="soon")  # type: ignore[arg-type]
+            pool = RelayPool([relay], greet_as="brev.example", slots_dir=tmp_path, patience=wrong)
+            with pytest.raises(TypeError):
+                await pool.send(Account(letters(1)))
+
+            other = RelayPool([relay], greet_as="brev.example", slots_dir=tmp_path, patience=QUICK)
+            account = Account(letters(1))
+            await other.send(account)
+            assert set(account.codes.values()) == {250}
+            await other.close()
 
     run(scenario)
 

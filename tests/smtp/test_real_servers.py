@@ -97,6 +97,9 @@ class Feed:
     def lost_after_dot(self, mail: Any, relay: Relay) -> None:
         self.uncertain.add(mail.envelope.recipient)
 
+    def spared(self, mail: Any, relay: Relay, reply: Reply) -> None:
+        raise AssertionError("no connection is lost time and again, and nobody refused in a row")
+
     def withdrawn(self, mails: Sequence[Any], relay: Relay, why: str) -> None:
         raise AssertionError("no refusal here is the server's own fault")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailer.tracking.labels import judge_request, judge_user_agent
-from mailer.tracking.models import Label, TrackingEvent
+from mailer.tracking.labels import explain, judge_sighting, judge_user_agent
+from mailer.tracking.models import Label, Manner, TrackingEvent, TrackingKind
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
@@ -26,6 +26,19 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.
         ),
         "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0)",
         "Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko",
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+            " Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0 OneOutlook/1.2024.1203.100"
+        ),
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)",
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like"
+            " Gecko) Mobile/15E148 [FBAN/FBIOS;FBAV/490.0.0;FBDV/iPhone15,2]"
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like"
+            " Gecko) Mobile/15E148 [Pinterest/iOS]"
+        ),
         "Opera/9.80 (Windows NT 6.1) Presto/2.12.388 Version/12.16",
         "Mozilla/4.0 (compatible; ms-office; MSOffice 16)",
         "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Thunderbird/140.4.0",
@@ -39,15 +52,38 @@ def test_browsers_and_mail_programs_are_people(user_agent: str) -> None:
     ("user_agent", "reason"),
     [
         ("Mozilla/5.0", "Apple's privacy proxy"),
-        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 SafeLinks/1.0", "Outlook Safe Links"),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 SafeLinks/1.0", "Microsoft Defender"),
         (
             "Mozilla/5.0 (Windows NT 6.1; WOW64) AppleWebKit/534+ (KHTML, like Gecko) BingPreview/1.0b",
-            "Outlook Safe Links",
+            "Microsoft Defender",
         ),
         ("BarracudaCentral", "Barracuda"),
         ("Proofpoint URL Defense", "Proofpoint"),
         ("Mimecast-URL-Scanner/1.0", "Mimecast"),
-        ("Mozilla/5.0 (compatible; Symantec Email Security)", "security scanner"),
+        (
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+                " Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0"
+            ),
+            "Gmail, fetching ahead",
+        ),
+        ("Microsoft Office Existence Discovery", "Microsoft Defender"),
+        ("Barracuda Sentinel (EE)", "Barracuda"),
+        ("Mozilla/5.0 (compatible; Symantec Email Security)", "Symantec"),
+        ("Mozilla/5.0 (compatible; TMES URL check)", "Trend Micro"),
+        ("CiscoSecureEmail/15.0", "Cisco"),
+        ("Sophos Time-of-Click", "Sophos"),
+        ("FortiMail/7.4", "Fortinet"),
+        ("Mozilla/5.0 (compatible; Hornetsecurity)", "security scanner"),
+        ("Slack-ImgProxy (+https://api.slack.com/robots)", "link preview"),
+        ("Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5", "link preview"),
+        ("facebookexternalhit/1.1 Facebot Twitterbot/1.0", "link preview"),
+        ("Mozilla/5.0; compatible; ChatGPT-User/1.0; +https://openai.com/", "robot"),
+        ("Amazon CloudFront", "robot"),
+        ("HubSpot Connect", "robot"),
+        ("AHC/2.1", "program"),
+        ("lua-resty-http/0.10 (Lua) ngx_lua/10019", "program"),
+        ("node-fetch/1.0 (+https://github.com/bitinn/node-fetch)", "program"),
         ("WhatsApp/2.23.20.0", "link preview"),
         ("facebookexternalhit/1.1", "link preview"),
         ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "robot"),
@@ -73,37 +109,55 @@ def test_scanners_previews_and_programs_are_machines(user_agent: str, reason: st
         "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
         "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
         "Noget helt andet",
+        "Dalvik/2.1.0 (Linux; U; Android 14; Pixel 8)",
+        "Mail/3826.300 CFNetwork/3826.400.120 Darwin/24.3.0",
+        "okhttp/4.10.0",
     ],
 )
 def test_what_may_be_either_is_unsure(user_agent: str) -> None:
     assert judge_user_agent(user_agent).label is Label.UNSURE
 
 
-def test_asking_for_the_head_only_is_a_machine() -> None:
-    assert judge_request("HEAD", {"user-agent": FIREFOX}).label is Label.MACHINE
+@pytest.mark.parametrize("manner", [Manner.HEAD, Manner.AHEAD])
+def test_asking_for_the_head_or_ahead_of_time_is_a_machine(manner: Manner) -> None:
+    assert judge_sighting(TrackingKind.CLICK, manner, FIREFOX).label is Label.MACHINE
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        {"purpose": "prefetch"},
-        {"sec-purpose": "prefetch;prerender"},
-        {"x-purpose": "preview"},
-        {"x-moz": "prefetch"},
-    ],
-)
-def test_fetching_ahead_is_a_machine(header: dict[str, str]) -> None:
-    judgement = judge_request("GET", {"user-agent": FIREFOX, **header})
-
-    assert (judgement.label, judgement.reason) == (Label.MACHINE, "fetched ahead")
+def test_a_form_is_sent_by_a_person_whatever_program_sends_it() -> None:
+    assert judge_sighting(TrackingKind.UNSUBSCRIBE, Manner.POST, "curl/8").label is Label.PERSON
 
 
-def test_an_endless_user_agent_is_judged_at_once() -> None:
-    judge_user_agent("Mozilla/5.0 (" + "(" * 100_000)
+def test_the_hidden_link_is_followed_by_machines_only() -> None:
+    for manner in Manner:
+        assert judge_sighting(TrackingKind.TRAP, manner, FIREFOX).label is Label.MACHINE
 
 
-def test_every_reason_fits_its_column() -> None:
+def test_whatever_else_is_judged_by_what_the_program_says() -> None:
+    for kind in (TrackingKind.OPEN, TrackingKind.CLICK, TrackingKind.VIEW, TrackingKind.VISIT):
+        for agent in (FIREFOX, "curl/8", ""):
+            assert judge_sighting(kind, Manner.GET, agent) == judge_user_agent(agent)
+
+
+@pytest.mark.parametrize("piece", ["(", "Mozilla/5.0 (", "bot", "chrome/42.0.2311.135 ", " edge/"])
+def test_an_endless_user_agent_is_judged_by_its_beginning(piece: str) -> None:
+    endless = piece * 100_000
+
+    assert judge_user_agent(endless) == judge_user_agent(endless[:500])
+
+
+def test_every_reason_fits_its_column_and_is_explained() -> None:
     longest = TrackingEvent.__table__.c.reason.type.length
 
-    for user_agent in (FIREFOX, "", "x", "Mozilla/5.0", "curl/8"):
-        assert len(judge_user_agent(user_agent).reason) <= longest
+    for user_agent in (
+        FIREFOX,
+        "",
+        "x",
+        "Mozilla/5.0",
+        "curl/8",
+        "Sophos",
+        "okhttp/4",
+        "YahooMailProxy",
+    ):
+        reason = judge_user_agent(user_agent).reason
+        assert len(reason) <= longest
+        assert explain(reason)

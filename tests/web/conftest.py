@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,9 @@ from mailer.events.models import Event, EventState
 from mailer.foundation.database import Database
 from mailer.runtime import Runtime
 from mailer.tracking.addresses import TrackedAddresses
-from mailer.tracking.models import TrackingEvent, TrackingKind
+from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
 from mailer.web.app import build_app
+from mailer.web.draining import drain_once
 from mailer.web.server import make_server
 from mailer.web.site import Site, open_site
 from recipients.addresses import hash_address
@@ -106,16 +108,31 @@ class Mailing:
         url: str = build(self.campaign_id, position, *more)
         return url.removeprefix(self.addresses.public_url)
 
+    def drain(self) -> int:
+        """Move what the web has seen so far into the database."""
+        return drain_once(self.runtime)
+
     def seen(self, kind: TrackingKind | None = None) -> list[TrackingEvent]:
-        """What stands in the event log."""
+        """What stands in the event log, once all that was seen is there."""
+        self.drain()
         with self.runtime.database.read() as db:
             wanted = select(TrackingEvent).order_by(TrackingEvent.id)
             if kind is not None:
                 wanted = wanted.where(TrackingEvent.kind == kind)
             return list(db.scalars(wanted))
 
+    def counted(self) -> dict[tuple[int, TrackingKind, int, str], int]:
+        """What is counted for nobody: by campaign, kind, link and subject."""
+        self.drain()
+        with self.runtime.database.read() as db:
+            totals: Counter[tuple[int, TrackingKind, int, str]] = Counter()
+            for row in db.scalars(select(TrackingCount)):
+                totals[row.campaign_id, row.kind, row.link_number, row.subject] += row.total
+            return dict(totals)
+
     def suppressed(self) -> Suppression | None:
-        """The first recipient's suppression."""
+        """The first recipient's suppression, once all that was asked for is done."""
+        self.drain()
         with self.runtime.database.read() as db:
             return db.get(Suppression, self.address_hash)
 

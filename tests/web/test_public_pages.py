@@ -1,16 +1,21 @@
 """The pages open to everybody: the pack, the principles, the events with their holes."""
 
 import io
+import re
 from datetime import date
 
 import icalendar
 import pypdf
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from mailer.events.models import Event
-from mailer.tracking.models import Label, TrackingKind
+from mailer.tracking.models import Label, TrackingCount, TrackingKind
 from tests.web.conftest import Mailing, Reader
+
+COUNTS = select(TrackingCount)
+PAGES = ("/", "/startpakke", "/principper", "/events", "/events/midtjylland", "/events/sjaelland")
+DANISH_LETTERS = "æøåÆØÅ"
 
 
 @pytest.fixture
@@ -55,10 +60,21 @@ def test_a_visit_is_counted_and_is_nobodys(reader: Reader, mailing: Mailing, pag
     reader.get(f"/{page}")
     reader.head(f"/{page}")
 
-    person, machine = mailing.seen()
-    assert (person.kind, person.subject, person.label) == (TrackingKind.VISIT, page, Label.PERSON)
-    assert (person.campaign_id, person.position) == (None, None)
-    assert machine.label is Label.MACHINE
+    assert mailing.seen() == []
+    with mailing.runtime.database.read() as db:
+        counts = {
+            row.label: (row.campaign_id, row.kind, row.subject, row.total) for row in db.scalars(COUNTS)
+        }
+    assert counts == dict.fromkeys((Label.PERSON, Label.MACHINE), (0, TrackingKind.VISIT, page, 1))
+
+
+@pytest.mark.parametrize("page", ["startpakke", "principper"])
+def test_a_visit_to_the_english_page_counts_for_the_page(
+    reader: Reader, mailing: Mailing, page: str
+) -> None:
+    reader.get(f"/en/{page}")
+
+    assert mailing.counted() == {(0, TrackingKind.VISIT, 0, page): 1}
 
 
 def test_events_are_listed_by_what_becomes_of_them(reader: Reader, mailing: Mailing) -> None:
@@ -107,7 +123,72 @@ def test_an_event_that_is_over_takes_nobody_in(reader: Reader, mailing: Mailing)
 
     assert "Mødet er afholdt." in page
     assert "Tilmeld" not in page
+    assert "kalender" not in page
     assert "Mødet er aflyst." in reader.get("/events/prøve").text
+
+
+def test_an_event_page_says_how_to_be_reminded_and_asks_for_nothing(
+    reader: Reader, mailing: Mailing
+) -> None:
+    page = reader.get("/events/midtjylland").text
+
+    assert "linket »Mind mig om mødet«" in page
+    assert 'href="/events.ics"' in page
+    assert "<form" not in page
+    assert "<input" not in page
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_has_its_like_in_the_other_language(
+    reader: Reader, mailing: Mailing, path: str
+) -> None:
+    english_path = f"/en{path}".rstrip("/")
+    danish, english = reader.get(path), reader.get(english_path)
+
+    base = mailing.runtime.settings.public_url
+    for page, language in ((danish, "da"), (english, "en")):
+        assert page.status_code == 200
+        assert page.headers["content-language"] == language
+        assert f'<html lang="{language}">' in page.text
+        assert f'<link rel="alternate" hreflang="da" href="{base}{path}">' in page.text
+        assert f'<link rel="alternate" hreflang="en" href="{base}{english_path}">' in page.text
+    assert f'href="{english_path}" lang="en" hreflang="en">English</a>' in danish.text
+    assert f'href="{path}" lang="da" hreflang="da">Dansk</a>' in english.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_an_english_page_is_english_but_for_names(reader: Reader, mailing: Mailing, path: str) -> None:
+    page = reader.get(f"/en{path}".rstrip("/")).text
+
+    shown = re.sub(r"<(\w+)[^>]* lang=\"da\"[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+    shown = re.sub(r"<title>.*?</title>|<[^>]+>", "", shown, flags=re.DOTALL)
+    words = {word for word in re.findall(r"[\wæøåÆØÅ]+", shown) if set(word) & set(DANISH_LETTERS)}
+    assert words <= {"Tårnby", "Nordsjællands"}
+    assert not re.search(r"\b(og|ikke|møde|mødet|brev|til|af)\b", shown)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_an_english_page_leads_to_english_pages(reader: Reader, mailing: Mailing, path: str) -> None:
+    page = reader.get(f"/en{path}".rstrip("/")).text
+
+    inside = set(re.findall(r'<a[^>]* href="(/[^"]*)"', page)) - {path}
+    files = {address for address in inside if address.endswith((".pdf", ".ics"))}
+    assert all(address == "/en" or address.startswith("/en/") for address in inside - files)
+    for address in inside:
+        assert reader.get(address.partition("#")[0]).status_code == 200
+
+
+def test_the_english_pack_has_the_same_parts(reader: Reader) -> None:
+    danish, english = reader.get("/startpakke").text, reader.get("/en/startpakke").text
+
+    for part in ("pack-principle", "pack-example", "pack-questions"):
+        assert english.count(f'class="{part}"') == danish.count(f'class="{part}"')
+    assert re.findall(r'id="([^"]+)"', english) == re.findall(r'id="([^"]+)"', danish)
+
+
+@pytest.mark.parametrize("path", ["/en/nowhere", "/en/", "/en/events/findes-ikke", "/english", "/en/en"])
+def test_there_are_no_other_english_addresses(reader: Reader, mailing: Mailing, path: str) -> None:
+    assert reader.get(path).status_code == 404
 
 
 def test_an_address_that_is_none_of_the_web_becomes_no_link(reader: Reader, mailing: Mailing) -> None:

@@ -1,35 +1,34 @@
-"""Saying no: a look changes nothing, a POST is believed the first time."""
+"""Saying no: believed the first time, and told to nobody who looks."""
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from mailer.campaigns.models import Campaign
 from mailer.tracking.models import Label, TrackingKind
-from recipients.models import Recipient, SuppressionReason
-from tests.web.conftest import Mailing, Reader
+from mailer.tracking.tokens import Purpose
+from recipients.models import Recipient, SuppressionReason, SuppressionScope
+from recipients.suppression import suppress
+from tests.conftest import NOW
+from tests.web.conftest import Mailing, Reader, open_reader, outage
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
+LETTERS, EVERYTHING = SuppressionScope.LETTERS, SuppressionScope.EVERYTHING
 
 
-def test_looking_never_unsubscribes(reader: Reader, mailing: Mailing) -> None:
-    for headers in (
-        {},
-        {"Sec-Purpose": "prefetch"},
-        {"User-Agent": "BarracudaCentral"},
-        {"User-Agent": ""},
-    ):
-        for method, status in (("GET", 200), ("HEAD", 200), ("OPTIONS", 405), ("PUT", 405)):
-            response = reader.request(method, mailing.path("unsubscribe"), headers=headers)
-            assert response.status_code == status
-
-    assert mailing.suppressed() is None
-    assert mailing.seen() == []
+def scope_of(mailing: Mailing) -> SuppressionScope | None:
+    found = mailing.suppressed()
+    return found.scope if found else None
 
 
-def test_a_query_that_looks_like_one_click_unsubscribes_nobody(reader: Reader, mailing: Mailing) -> None:
-    reader.get(mailing.path("unsubscribe") + "?List-Unsubscribe=One-Click&confirm=yes")
+@pytest.mark.parametrize("choice", ["letters", "everything", "undo"])
+def test_the_page_looks_the_same_whatever_its_recipient_did(
+    reader: Reader, mailing: Mailing, choice: str
+) -> None:
+    before = reader.get(mailing.path("unsubscribe")).text
+    reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+    mailing.drain()
 
-    assert mailing.suppressed() is None
+    assert reader.get(mailing.path("unsubscribe")).text == before
 
 
 @pytest.mark.parametrize(
@@ -48,24 +47,14 @@ def test_one_click_suppresses_at_once_without_cookie_or_redirect(
     assert "set-cookie" not in response.headers
     suppression = mailing.suppressed()
     assert suppression is not None
-    assert suppression.reason is SuppressionReason.UNSUBSCRIBED
+    assert (suppression.reason, suppression.scope) == (SuppressionReason.UNSUBSCRIBED, EVERYTHING)
     (event,) = mailing.seen()
-    assert (event.kind, event.position, event.label) == (
-        TrackingKind.UNSUBSCRIBE,
-        1,
-        Label.PERSON,
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"List-Unsubscribe", b"\xff\x00"])
-def test_a_post_is_believed_whatever_its_form(reader: Reader, mailing: Mailing, content: bytes) -> None:
-    assert reader.post(mailing.path("unsubscribe"), content=content).status_code == 200
-    assert mailing.suppressed() is not None
+    assert (event.kind, event.position, event.label) == (TrackingKind.UNSUBSCRIBE, 1, Label.PERSON)
 
 
 def test_a_second_post_changes_nothing(reader: Reader, mailing: Mailing) -> None:
     first = reader.post(mailing.path("unsubscribe"), data=ONE_CLICK)
-    second = reader.post(mailing.path("unsubscribe"), data={"confirm": "yes"})
+    second = reader.post(mailing.path("unsubscribe"), data=ONE_CLICK)
 
     assert second.text == first.text
     assert len(mailing.seen()) == 1
@@ -77,48 +66,123 @@ def test_only_this_recipient_is_unsubscribed(reader: Reader, mailing: Mailing) -
     assert mailing.suppressed() is None
 
 
-def test_the_page_asks_once_and_confirms(reader: Reader, mailing: Mailing) -> None:
-    before = reader.get(mailing.path("unsubscribe"))
-    assert '<form method="post">' in before.text
-    assert "Ja, stop alle breve" in before.text
+def test_with_the_database_away_an_unsubscription_is_taken_and_done_after_it(
+    mailing: Mailing,
+) -> None:
+    with outage(mailing.runtime.database), open_reader(mailing.runtime) as reader:
+        page = reader.get(mailing.path("unsubscribe"))
+        said = reader.post(mailing.path("unsubscribe"), data=ONE_CLICK)
+        reader.post(mailing.path("unsubscribe", position=2), data={"choice": "letters"})
 
-    after = reader.post(mailing.path("unsubscribe"), data={"confirm": "yes"})
-    assert "Du får ikke flere breve" in after.text
-    assert "Du får ikke flere breve" in reader.get(mailing.path("unsubscribe")).text
-
-
-def test_the_page_speaks_the_recipients_language(reader: Reader, mailing: Mailing) -> None:
-    page = reader.get(mailing.path("unsubscribe", position=2))
-
-    assert '<html lang="en">' in page.text
-    assert "Yes, stop all letters" in page.text
+    assert (page.status_code, said.status_code) == (200, 200)
+    assert "Du får ikke mere fra os" in said.text
+    assert scope_of(mailing) == EVERYTHING
 
 
-def test_the_page_tells_no_name_and_no_address(reader: Reader, mailing: Mailing) -> None:
-    for page in (
-        reader.get(mailing.path("unsubscribe")),
-        reader.post(mailing.path("unsubscribe")),
+def test_what_cannot_be_kept_is_not_promised(reader: Reader, mailing: Mailing) -> None:
+    folder = mailing.runtime.settings.state_dir / "web"
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("no folder can be made here")  # as good as a full disk
+
+    response = reader.post(mailing.path("unsubscribe"), data=ONE_CLICK)
+    folder.unlink()
+
+    assert response.status_code == 503
+    assert "Tryk igen" in response.text
+    assert mailing.suppressed() is None
+
+
+@pytest.mark.parametrize(
+    "form", [{"data": {"choice": "letters"}}, {"files": {"choice": (None, "letters")}}]
+)
+def test_reminders_only_lets_reminders_come(
+    reader: Reader, mailing: Mailing, form: dict[str, object]
+) -> None:
+    page = reader.post(mailing.path("unsubscribe"), **form)
+
+    assert "Du får ikke flere breve" in page.text
+    assert scope_of(mailing) == LETTERS
+
+
+def test_the_last_choice_counts_wider_or_narrower(reader: Reader, mailing: Mailing) -> None:
+    for choice, scope in (
+        ("letters", LETTERS),
+        ("everything", EVERYTHING),
+        ("letters", LETTERS),
+        ("undo", None),
+        ("everything", EVERYTHING),
     ):
-        assert "eksempelkommune" not in page.text
-        assert "Sørensen" not in page.text
+        reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+        assert scope_of(mailing) == scope
 
 
-def test_somebody_erased_since_is_answered_like_anybody(reader: Reader, mailing: Mailing) -> None:
+def test_choices_made_between_two_looks_are_done_in_their_order(
+    reader: Reader, mailing: Mailing
+) -> None:
+    for choice in ("everything", "undo", "letters"):
+        reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+
+    assert scope_of(mailing) == LETTERS
+    assert [event.kind for event in mailing.seen()] == [
+        TrackingKind.UNSUBSCRIBE,
+        TrackingKind.RESUBSCRIBE,
+        TrackingKind.UNSUBSCRIBE,
+    ]
+
+
+@pytest.mark.parametrize("reason", ["bounced", "complained", "objected", "manual"])
+def test_undo_takes_back_no_other_reason(reader: Reader, mailing: Mailing, reason: str) -> None:
     with mailing.runtime.database.write() as db:
-        db.execute(delete(Recipient).where(Recipient.id == mailing.recipient_id))
+        suppress(db, mailing.address_hash, SuppressionReason(reason), now=NOW)
 
-    assert reader.get(mailing.path("unsubscribe")).status_code == 200
-    assert reader.post(mailing.path("unsubscribe"), data=ONE_CLICK).status_code == 200
+    for choice in ("undo", "letters", "undo", "everything", "undo"):
+        reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+        assert scope_of(mailing) == EVERYTHING
+    found = mailing.suppressed()
+    assert found is not None
+    assert found.reason == reason
+
+
+def test_undo_with_nothing_to_undo_is_answered_all_the_same(reader: Reader, mailing: Mailing) -> None:
+    assert reader.post(mailing.path("unsubscribe"), data={"choice": "undo"}).status_code == 200
     assert mailing.suppressed() is None
     assert mailing.seen() == []
 
 
-def test_without_personal_tracking_the_log_keeps_no_person(reader: Reader, mailing: Mailing) -> None:
+def test_somebody_erased_since_is_answered_like_anybody(reader: Reader, mailing: Mailing) -> None:
+    known = reader.get(mailing.path("unsubscribe")).text
     with mailing.runtime.database.write() as db:
-        campaign = db.get_one(Campaign, mailing.campaign_id)
-        campaign.tracking = "anonymous"
+        db.execute(delete(Recipient).where(Recipient.id == mailing.recipient_id))
+
+    assert reader.get(mailing.path("unsubscribe")).text == known
+    for form in (ONE_CLICK, {"choice": "letters"}, {"choice": "undo"}):
+        assert reader.post(mailing.path("unsubscribe"), data=form).status_code == 200
+    assert mailing.suppressed() is None
+    assert mailing.seen() == []
+
+
+def test_a_letter_this_database_does_not_know_unsubscribes_nobody(
+    reader: Reader, mailing: Mailing
+) -> None:
+    for campaign_id, position in ((999, 1), (mailing.campaign_id, 99), (2**63, 2**63)):
+        token = mailing.runtime.tokens.sign(Purpose.UNSUBSCRIBE, campaign_id, position)
+        assert reader.post(f"/u/{token}", data=ONE_CLICK).status_code == 200
+
+    assert mailing.suppressed() is None
+    assert reader.post(mailing.path("unsubscribe"), data=ONE_CLICK).status_code == 200
+    assert scope_of(mailing) == EVERYTHING
+
+
+@pytest.mark.parametrize("mode", ["none", "anonymous", "consent", "personal"])
+def test_an_unsubscription_works_in_every_tracking_mode(
+    reader: Reader, mailing: Mailing, mode: str
+) -> None:
+    with mailing.runtime.database.write() as db:
+        db.execute(update(Campaign).values(tracking=mode))
 
     reader.post(mailing.path("unsubscribe"), data=ONE_CLICK)
 
-    assert mailing.suppressed() is not None
-    assert [event.position for event in mailing.seen()] == [None]
+    assert scope_of(mailing) == EVERYTHING
+    assert [event.position for event in mailing.seen()] == ([1] if mode == "personal" else [])
+    noted = {kind: total for (_, kind, _, _), total in mailing.counted().items()}
+    assert noted == ({} if mode == "personal" else {TrackingKind.UNSUBSCRIBE: 1})

@@ -1,0 +1,323 @@
+"""What stands in the journals comes into the database once, in order, and no line holds up another."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy.event
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.models import Campaign
+from mailer.foundation.database import Database, DatabaseUnavailable, open_database
+from mailer.foundation.journal import Journal
+from mailer.tracking import draining
+from mailer.tracking.draining import AlreadyDraining, Deed, Drainer, Overtaken
+from mailer.tracking.journals import (
+    SET_ASIDE,
+    drainer_lives,
+    find_journals,
+    new_journal,
+    read_progress,
+    unmoved_bytes,
+)
+from mailer.tracking.models import TrackingCount, TrackingKind, WebJournal
+from mailer.tracking.sightings import Sighting, write_line
+from tests.conftest import NOW
+
+VISIT = Sighting(TrackingKind.VISIT, NOW, subject="startpakke")
+DEED = Sighting(TrackingKind.UNSUBSCRIBE, NOW, 1, 1, scope="everything")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of the web's journals."""
+    return tmp_path / "web"
+
+
+def make_drainer(database: Database, folder: Path, deed: Deed | None = None) -> Drainer:
+    deeds = {} if deed is None else {TrackingKind.UNSUBSCRIBE: deed}
+    return Drainer(database, folder, zone=ZoneInfo("Europe/Copenhagen"), deeds=deeds)
+
+
+def write(folder: Path, *sightings: Sighting) -> Journal:
+    """The journal of a process that lives, with these lines."""
+    journal = Journal(new_journal(folder))
+    journal.append(b"".join(write_line(seen) for seen in sightings))
+    return journal
+
+
+def counted(database: Database) -> int:
+    with database.read() as db:
+        return db.scalar(select(func.coalesce(func.sum(TrackingCount.total), 0))) or 0
+
+
+def rows(database: Database) -> dict[str, int]:
+    with database.read() as db:
+        return {row.name: row.moved for row in db.scalars(select(WebJournal))}
+
+
+def grow_old(folder: Path) -> None:
+    for path in find_journals(folder):
+        os.utime(path, (1, 1))
+
+
+@contextmanager
+def failing_commits(database: Database, *, after: bool) -> Iterator[None]:
+    """Commits fail; with ``after``, once they are done: the answer is lost on the way."""
+
+    def fail(connection: sqlalchemy.Connection) -> None:
+        if after:
+            connection.connection.commit()
+            if database.engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("COMMIT")
+        raise OperationalError("COMMIT", None, Exception("the line is cut"))
+
+    sqlalchemy.event.listen(database.engine, "commit", fail)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(database.engine, "commit", fail)
+        database.dispose()
+
+
+def test_every_line_is_taken_in_once(database: Database, folder: Path) -> None:
+    journal = write(folder, VISIT, VISIT)
+    drainer = make_drainer(database, folder)
+    assert drainer.drain() == 2
+    assert drainer.drain() == 0
+
+    journal.append(write_line(VISIT))
+    assert make_drainer(database, folder).drain() == 1  # another one, who knows no more than the files
+
+    assert counted(database) == 3
+    assert rows(database) == {journal.path.name: journal.path.stat().st_size}
+    assert unmoved_bytes(folder) == 0
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_commit_whose_answer_is_lost_counts_nothing_twice(
+    database: Database, folder: Path, after: bool
+) -> None:
+    write(folder, VISIT, VISIT)
+    drainer = make_drainer(database, folder)
+    with failing_commits(database, after=after), pytest.raises((OperationalError, DatabaseUnavailable)):
+        drainer.drain()
+
+    drainer.drain()
+
+    assert counted(database) == 2
+
+
+def test_a_line_still_being_written_waits(database: Database, folder: Path) -> None:
+    journal = write(folder, VISIT)
+    line = write_line(VISIT)
+    with journal.path.open("ab") as file:
+        file.write(line[:30])
+    drainer = make_drainer(database, folder)
+    assert drainer.drain() == 1
+
+    with journal.path.open("ab") as file:
+        file.write(line[30:])
+    drainer.drain()
+
+    assert counted(database) == 2
+
+
+def test_a_line_cut_short_swallows_nothing_and_is_nothing(database: Database, folder: Path) -> None:
+    journal = write(folder, VISIT)
+    journal.append(write_line(VISIT)[:40] + b"\n" + write_line(VISIT))
+
+    make_drainer(database, folder).drain()
+
+    assert counted(database) == 2
+    assert read_progress(folder).set_aside == 0
+
+
+def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(database: Database, folder: Path) -> None:
+    journal = write(folder, VISIT)
+    journal.append(b'["flew"]\n' + b"\xff\x00]\n" + write_line(VISIT))
+
+    make_drainer(database, folder).drain()
+
+    assert counted(database) == 2
+    assert read_progress(folder).set_aside == 2
+    first, _ = (folder / SET_ASIDE).read_text("utf-8").splitlines()
+    assert json.loads(first) == {
+        "journal": journal.path.name,
+        "begins": len(write_line(VISIT)),
+        "why": "unreadable",
+        "line": '["flew"]',
+    }
+
+
+def test_what_the_database_refuses_is_set_aside_and_the_rest_goes_on(
+    postgres_url: str, folder: Path
+) -> None:
+    database = open_database(postgres_url)
+    poison = replace(VISIT, subject="x" * 65)
+    write(folder, *[VISIT] * 20, poison, *[VISIT] * 20, replace(VISIT, subject="\0"), VISIT)
+
+    drainer = make_drainer(database, folder)
+    drainer.drain()
+    drainer.drain()
+
+    assert counted(database) == 41
+    assert read_progress(folder).set_aside == 2
+    database.dispose()
+
+
+def test_a_deed_that_fails_takes_no_other_with_it(database: Database, folder: Path) -> None:
+    done = []
+
+    def do(db: Session, seen: Sighting) -> bool:
+        if seen.position == 3:
+            raise KeyError("a fault of ours")
+        done.append(seen.position)
+        return True
+
+    with database.write() as db:
+        db.add(Campaign(id=1, name="brev", letter="brev", tracking="none", created_at=NOW))
+    write(folder, *[replace(DEED, position=position) for position in range(1, 6)])
+
+    make_drainer(database, folder, do).drain()
+
+    assert set(done) == {1, 2, 4, 5}
+    assert counted(database) == 4
+    assert read_progress(folder).set_aside == 1
+
+
+def test_a_deed_that_changes_nothing_is_no_event(database: Database, folder: Path) -> None:
+    with database.write() as db:
+        db.add(Campaign(id=1, name="brev", letter="brev", tracking="none", created_at=NOW))
+    write(folder, DEED, DEED)
+    answers = iter([True, False])
+
+    make_drainer(database, folder, lambda db, seen: next(answers)).drain()
+
+    assert counted(database) == 1
+
+
+def test_deeds_are_done_in_the_order_of_time_whichever_process_saw_them(
+    database: Database, folder: Path
+) -> None:
+    done = []
+
+    def do(db: Session, seen: Sighting) -> bool:
+        done.append(seen.position)
+        return False
+
+    later = [
+        replace(DEED, at=NOW + timedelta(seconds=number), position=number) for number in range(1, 7)
+    ]
+    write(folder, *later[::2])
+    write(folder, *later[1::2])
+
+    make_drainer(database, folder, do).drain()
+
+    assert done == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_dead_process_s_journal_is_moved_and_removed(database: Database, folder: Path) -> None:
+    journal = write(folder, VISIT)
+    journal.append(b'["torn')
+    drainer = make_drainer(database, folder)
+    drainer.drain()
+    grow_old(folder)
+    drainer.drain()
+    assert find_journals(folder) == [journal.path]  # its process lives
+
+    journal.close()
+    drainer.drain()
+
+    assert find_journals(folder) == []
+    assert rows(database) == {}
+    assert counted(database) == 1
+
+
+def test_a_journal_that_is_not_moved_is_never_removed(database: Database, folder: Path) -> None:
+    write(folder).close()
+    write(folder, VISIT).close()
+    grow_old(folder)
+    drainer = make_drainer(database, folder)
+    with failing_commits(database, after=False), pytest.raises((OperationalError, DatabaseUnavailable)):
+        drainer.drain()
+
+    assert len(find_journals(folder)) == 2
+    drainer.drain()
+    assert counted(database) == 1
+
+
+def test_a_folder_has_one_drainer(database: Database, folder: Path) -> None:
+    assert not drainer_lives(folder)
+    with draining.only_drainer(folder):
+        assert drainer_lives(folder)
+        with pytest.raises(AlreadyDraining):
+            make_drainer(database, folder).run(lambda: True)
+    assert not drainer_lives(folder)
+
+
+def test_two_that_cannot_see_each_other_s_lock_count_nothing_twice(
+    database: Database, folder: Path
+) -> None:
+    write(folder, *[VISIT] * 10)
+    one, other = make_drainer(database, folder), make_drainer(database, folder)
+    assert one.drain() == 10
+    journal = write(folder, VISIT)
+    other.drain()
+    journal.append(write_line(VISIT))
+    one.drain()
+
+    with pytest.raises(Overtaken):  # it knows an older state
+        other.drain()
+    other.drain()
+
+    assert counted(database) == 12
+
+
+def test_told_to_stop_it_moves_what_is_there(database: Database, folder: Path) -> None:
+    write(folder, *[VISIT] * 10)
+
+    make_drainer(database, folder).run(lambda: True)
+
+    assert counted(database) == 10
+
+
+def test_it_waits_for_the_database_and_goes_on(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "LOOK_SECONDS", 0.01)
+    write(folder, VISIT)
+    stop = threading.Event()
+    running = threading.Thread(target=make_drainer(database, folder).run, args=(stop.is_set,))
+
+    with failing_commits(database, after=False):
+        running.start()
+        while read_progress(folder).trouble is None:
+            assert running.is_alive()
+        assert counted(database) == 0
+    while counted(database) == 0:
+        assert running.is_alive()
+    stop.set()
+    running.join()
+
+    assert read_progress(folder).trouble is None
+
+
+def test_more_than_one_transaction_s_worth_is_moved(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "MOST_AT_ONCE", 7)
+    write(folder, *[VISIT] * 20)
+    write(folder, *[VISIT] * 3)
+
+    assert make_drainer(database, folder).drain() == 23
+    assert counted(database) == 23

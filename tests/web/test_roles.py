@@ -1,0 +1,219 @@
+"""Under the public role every page works and nothing can be written; the drainer can do its work."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import delete, make_url, text
+from sqlalchemy.exc import ProgrammingError
+
+from mailer.campaigns.models import Campaign, Link
+from mailer.foundation.database import Database, open_database
+from mailer.roles import DRAINER_READS, DRAINER_WRITES, PUBLIC_READS, BadRoleName, write_grants
+from mailer.runtime import Runtime
+from mailer.schema import metadata
+from mailer.sending.preparing import prepare_letter
+from mailer.tracking.models import TrackingKind
+from mailer.web.draining import drain_once, open_drainer
+from tests.conftest import NOW
+from tests.web.conftest import Mailing, Reader, open_reader
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """SQLite has no roles."""
+    return postgres_url
+
+
+@pytest.fixture
+def roles(database: Database, database_url: str) -> Iterator[tuple[str, str]]:
+    """A public role and a drainer's, with the grants that the command prints."""
+    mark = os.urandom(4).hex()
+    public, drain = f"public_{mark}", f"drain_{mark}"
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as owner:
+        for role in (public, drain):
+            owner.execute(text(f'CREATE ROLE "{role}" LOGIN'))
+        for _ in range(2):  # again is harmless
+            owner.exec_driver_sql(write_grants(public=public, drain=drain))
+    yield public, drain
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as owner:
+        for role in (public, drain):
+            owner.execute(text(f'DROP OWNED BY "{role}"'))
+            owner.execute(text(f'DROP ROLE "{role}"'))
+
+
+@pytest.fixture
+def as_public(roles: tuple[str, str], database_url: str) -> Iterator[Database]:
+    opened = open_as(database_url, roles[0])
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def as_drainer(roles: tuple[str, str], database_url: str) -> Iterator[Database]:
+    opened = open_as(database_url, roles[1])
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def reader(runtime: Runtime, mailing: Mailing, as_public: Database) -> Iterator[Reader]:
+    """A reader of a process that has the public role."""
+    with runtime.database.write() as db:
+        campaign = db.get_one(Campaign, mailing.campaign_id)
+        letter = prepare_letter(runtime.letter_tools, db, campaign, now=NOW)
+        campaign.frozen_letter, campaign.dated_at = letter.frozen, NOW
+        db.execute(delete(Link))
+        db.add_all(
+            Link(
+                campaign_id=campaign.id,
+                number=link.number,
+                key=link.key,
+                kind=link.kind,
+                event_slug=link.event_slug,
+                target=link.target,
+            )
+            for link in letter.links.values()
+        )
+    with open_reader(replace(runtime, database=as_public)) as opened:
+        yield opened
+
+
+def open_as(url: str, role: str) -> Database:
+    opened = open_database(make_url(url).set(username=role).render_as_string(hide_password=False))
+    with opened.read() as db:
+        assert db.scalar(text("SELECT current_user")) == role
+    return opened
+
+
+def refused(database: Database, statement: str) -> bool:
+    try:
+        with database.write() as db:
+            db.execute(text("SET TRANSACTION READ WRITE"))
+            db.execute(text(statement))
+    except ProgrammingError as error:
+        return "permission denied" in str(error)
+    return False
+
+
+def test_every_page_works_under_the_public_role(reader: Reader, mailing: Mailing) -> None:
+    assert reader.get(mailing.path("click", 2)).status_code == 302
+    for path in (
+        "/",
+        "/startpakke",
+        "/startpakke.pdf",
+        "/principper",
+        "/events",
+        "/events/midtjylland",
+        "/events/midtjylland.ics",
+        "/events.ics",
+        "/health",
+        "/health/ready",
+        "/metrics",
+        mailing.path("open_pixel"),
+        mailing.path("unsubscribe"),
+        mailing.path("view"),
+        mailing.path("pass_on"),
+        mailing.path("remind", "midtjylland"),
+    ):
+        assert reader.get(path).status_code == 200, path
+    assert "mailer_database_up 1.0" in reader.get("/metrics").text
+    assert reader.get("/health/ready").json()["schema"] == "current"
+    assert reader.post(mailing.path("remind", "midtjylland")).status_code == 200
+    assert reader.post(mailing.path("unsubscribe"), data={"choice": "everything"}).status_code == 200
+
+
+def test_what_readers_asked_for_is_done_under_the_drainers_role(
+    reader: Reader, mailing: Mailing, runtime: Runtime, as_drainer: Database
+) -> None:
+    drained = replace(runtime, database=as_drainer)
+    reader.get(mailing.path("click", 2))
+    reader.get(mailing.path("open_pixel"))
+    reader.get("/startpakke")
+    reader.post(mailing.path("remind", "midtjylland"))
+    reader.post(mailing.path("remind", "midtjylland"), data={"choice": "undo"})
+    reader.post(mailing.path("unsubscribe"), data={"choice": "letters"})
+    reader.post(mailing.path("unsubscribe"), data={"choice": "undo"})
+    reader.post(mailing.path("unsubscribe"), data={"List-Unsubscribe": "One-Click"})
+    assert drain_once(drained) == 8
+    open_drainer(drained)._revise()
+    assert mailing.suppressed() is not None
+    assert [event.kind for event in mailing.seen(TrackingKind.CLICK)] == [TrackingKind.CLICK]
+
+    reader.site.recorder.close()
+    os.utime(next(iter((runtime.settings.state_dir / "web").glob("events-*.log"))), (0, 0))
+    drain_once(drained)
+    assert not list((runtime.settings.state_dir / "web").glob("events-*.log"))
+
+
+def test_the_public_role_writes_nothing(as_public: Database, mailing: Mailing) -> None:
+    for table in metadata.tables:
+        column = next(iter(metadata.tables[table].columns)).name
+        assert refused(as_public, f"INSERT INTO {table} DEFAULT VALUES")
+        assert refused(as_public, f"UPDATE {table} SET {column} = NULL")
+        assert refused(as_public, f"DELETE FROM {table}")
+        assert refused(as_public, f"TRUNCATE {table}")
+        assert refused(as_public, f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+    assert refused(as_public, "CREATE TABLE mine (id integer)")
+
+
+def test_the_public_role_reads_what_pages_show_and_nothing_else(
+    as_public: Database, mailing: Mailing
+) -> None:
+    for name, table in metadata.tables.items():
+        for column in table.columns:
+            statement = f'SELECT "{column.name}" FROM {name} LIMIT 1'
+            if name in PUBLIC_READS and column.name in (PUBLIC_READS[name] or table.columns):
+                with as_public.read() as db:
+                    db.execute(text(statement))
+            else:
+                assert refused(as_public, statement), (name, column.name)
+    for statement in (
+        "SELECT email FROM recipients",
+        "SELECT email_key FROM recipients",
+        "SELECT address_hash FROM recipients",
+        "SELECT * FROM recipients",
+        "SELECT * FROM suppressions",
+        "SELECT * FROM tracking_events",
+        "SELECT reason FROM deliveries",
+    ):
+        assert refused(as_public, statement)
+
+
+def test_the_drainer_reads_no_name_and_writes_no_delivery(
+    as_drainer: Database, mailing: Mailing
+) -> None:
+    for column in ("email", "email_key", "name", "workplace", "attributes", "*"):
+        assert refused(as_drainer, f"SELECT {column} FROM recipients")
+    for table in metadata.tables.keys() - DRAINER_WRITES.keys():
+        column = next(iter(metadata.tables[table].columns)).name
+        assert refused(as_drainer, f"INSERT INTO {table} DEFAULT VALUES")
+        assert refused(as_drainer, f"UPDATE {table} SET {column} = NULL")
+        assert refused(as_drainer, f"DELETE FROM {table}")
+    for table in ("tracking_events", "tracking_counts"):
+        assert refused(as_drainer, f"DELETE FROM {table}")
+
+
+def test_every_grant_names_what_there_is() -> None:
+    for grants in (PUBLIC_READS, DRAINER_READS):
+        for table, columns in grants.items():
+            if table != "alembic_version":
+                assert not set(columns) - set(metadata.tables[table].columns.keys())
+    assert not DRAINER_WRITES.keys() - metadata.tables.keys()
+
+
+@pytest.mark.parametrize("name", ["", "a b", 'a"; DROP TABLE x; --', "Å", "a" * 64, "1a", "a\n"])
+def test_a_role_has_a_plain_name(name: str) -> None:
+    if name:
+        with pytest.raises(BadRoleName):
+            write_grants(public=name, drain=None)
+        with pytest.raises(BadRoleName):
+            write_grants(public="x", drain=name)
+
+
+def test_one_role_cannot_be_both() -> None:
+    with pytest.raises(BadRoleName, match="may write nothing"):
+        write_grants(public="mailer", drain="mailer")
