@@ -25,8 +25,8 @@ from mailer.events.catalogue import import_events
 from mailer.foundation.clock import Clock, parse_clock
 from mailer.foundation.database import Database, open_database
 from mailer.foundation.settings import Settings, load_settings
+from mailer.migrations.upgrading import upgrade_schema
 from mailer.rendering.message import CommonFields
-from mailer.schema import upgrade_schema
 from mailer.sending.addressees import EVERYTHING, Addressee, Needs, addressees, read_addressee
 from mailer.sending.frozen import CampaignLetter
 from mailer.sending.letters import LetterTools, common_fields, letter_values, personal_fields

@@ -74,7 +74,7 @@ class BareFeed:
         """The measurement is void."""
         raise StageFailed(f"the sink did not take a letter: {what[2:]} {more}")
 
-    not_sent = unfit = lost_after_dot = withdrawn = _void
+    not_sent = unfit = spared = lost_after_dot = withdrawn = _void
 
 
 def main() -> None:

