@@ -208,7 +208,11 @@ def release_deferred(db: Session, campaign_id: int, *, now: datetime) -> int:
     chosen = (
         select(Delivery.position)
         .join(Campaign, Campaign.id == Delivery.campaign_id)
-        .where(Delivery.campaign_id == campaign_id, *due, Campaign.state == CampaignState.SENDING)
+        .where(
+            Delivery.campaign_id + 0 == campaign_id,  # else SQLite reads the whole campaign
+            *due,
+            Campaign.state == CampaignState.SENDING,
+        )
     )
     return offer_again(db, campaign_id, chosen, was=[DeliveryState.DEFERRED], now=now)
 

@@ -42,6 +42,9 @@ _READS_ITS_OWN_WAY = re.compile(
     r"|frameset)\b",
     re.ASCII | re.IGNORECASE,
 )
+_STYLES = re.compile(r"<style.*?</style", re.DOTALL | re.IGNORECASE)
+_ASKED_FOR = re.compile(r"\[\s*([A-Za-z_:][A-Za-z0-9_:.-]*)\s*[~|^$*]?=")
+"""Attributes whose values a style sheet's selectors ask for (Selectors Level 4 §6)."""
 _WORDS = re.compile(r"(?:[^&<>\r\0]|&(?:amp|lt|gt|quot|nbsp|#34|#39);)++")
 _MARK = "w" + secrets.token_hex(10)
 """Stands for words; nobody can know it, so that no letter has it."""
@@ -78,7 +81,9 @@ class Inliner:
         return _put_words(structure, words)
 
     def _inline_proved(self, html: str, write: Write) -> str | None:
-        """The document with its styles inlined; None if hostile values would change more than places."""
+        """The document with its styles inlined; None if values could change more than places."""
+        if self._is_styled_by_value(html):
+            return None
 
         def filled(text: str) -> str:
             between = self._slots.fill(text, write).split(_MARK)
@@ -88,6 +93,19 @@ class Inliner:
         # Inlining once more brings both to the one way in which a document can be written.
         same = inline_css(filled(inlined)) == inline_css(inline_css(filled(html)))
         return inlined if same else None
+
+    def _is_styled_by_value(self, html: str) -> bool:
+        """Whether a style may ask for what stands in a slot: as class, id or attribute, or for nothing.
+
+        No hostile value shows that: it would have to be the very one that the style sheet names.
+        """
+        styles = "".join(_STYLES.findall(html))
+        asked = {"class", "id", *(name.lower() for name in _ASKED_FOR.findall(styles))}
+        named = "|".join(re.escape(name) for name in sorted(asked))
+        value = rf"""(?:"[^"]*|'[^']*|[^{_BLANK}"'<>]*)"""
+        return ":empty" in styles.lower() or self._slots.follow(
+            rf"""(?i:[{_BLANK}"'/](?:{named})[{_BLANK}]*=[{_BLANK}]*{value})""", html
+        )
 
 
 def inline_css(html: str) -> str:

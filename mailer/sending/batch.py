@@ -17,7 +17,7 @@ from mailer.campaigns.planning import is_open
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.log import get_log
 from mailer.sending.addressees import Addressee, addressees, read_addressee
-from mailer.sending.claims import renew_lease
+from mailer.sending.claims import is_anything_ready, renew_lease
 from mailer.sending.feed import BatchFeed, FeedTools, Watch
 from mailer.sending.notes import Notes
 from mailer.sending.outcomes import ERASED_SINCE, suppressed
@@ -67,8 +67,8 @@ def send_batch(tools: SendingTools, batch: Batch, writer: LetterWriter) -> Batch
         watch,
     )
     with tools.database.read() as db:
-        erased = erased_positions(db, batch)
         feed.load(read_batch(db, batch, writer))
+        erased = sorted({*erased_positions(db, batch)}.difference(feed.left))
     with _watched(tools, batch, watch, is_withheld(writer.letter)):
         tools.loop.run_until_complete(_send(tools, feed))
     return _finalise(tools, batch, feed, erased)
@@ -202,7 +202,7 @@ def _look_again(
                 ours = renew_lease(db, batch, now=tools.real())
                 goes_on = db.scalar(_goes_on(tools, batch))
                 watch.suppressed = frozenset(db.scalars(_withheld_positions(batch, withheld)))
-                watch.others_wait = bool(db.scalar(_others_wait(tools)))
+                watch.others_wait = is_anything_ready(db, now=tools.real(), shown=tools.clock.now())
         except DatabaseUnavailable:
             _log.warning("database unreachable while a batch runs", batch=batch.id)
             continue
@@ -223,15 +223,3 @@ def _withheld_positions(batch: Batch, withheld: ColumnElement[bool]) -> Select[i
         .join(Recipient, Recipient.id == Delivery.recipient_id)
         .where(in_batch(batch), withheld)
     )
-
-
-def _others_wait(tools: SendingTools) -> Select[bool]:
-    """Whether a batch is ready for a worker to take."""
-    ready = exists().where(
-        Batch.state == BatchState.READY,
-        Batch.due_at <= tools.real(),
-        Campaign.id == Batch.campaign_id,
-        Campaign.state == CampaignState.SENDING,
-        is_open(tools.clock.now()),
-    )
-    return select(ready)

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -41,13 +41,7 @@ def claim_batch(
     batch = db.scalar(
         select(Batch)
         .join(Campaign, Campaign.id == Batch.campaign_id)
-        .where(
-            Batch.campaign_id == campaign_id,
-            Batch.state == BatchState.READY,
-            Batch.due_at <= now,
-            Campaign.state == CampaignState.SENDING,
-            is_open(shown),
-        )
+        .where(Batch.campaign_id == campaign_id, _is_ready(now, shown))
         .order_by(Batch.due_at, Batch.id)
         .limit(1)
         .with_for_update(of=Batch, skip_locked=True)
@@ -67,22 +61,55 @@ def claim_batch(
     return batch
 
 
-def next_due(db: Session, campaign_id: int, *, now: datetime) -> datetime | None:
-    """When more of a campaign that is sending comes due after now, batches and retries; None: nothing.
+def next_due(db: Session, campaign_id: int, *, now: datetime, shown: datetime) -> datetime | None:
+    """When there is more of a campaign to claim; None: nothing, or it sends nothing now.
+
+    That is a batch that comes due, or a deferred letter, whose time may have come.
 
     Args:
         now: real time.
+        shown: the clock people see.
     """
+    goes_on = exists().where(
+        Campaign.id == campaign_id, Campaign.state == CampaignState.SENDING, is_open(shown)
+    )
     batches = select(func.min(Batch.due_at)).where(
-        Batch.campaign_id == campaign_id, Batch.state == BatchState.READY, Batch.due_at > now
+        Batch.campaign_id == campaign_id, Batch.state == BatchState.READY, Batch.due_at > now, goes_on
     )
     retries = select(func.min(Delivery.due_at)).where(
-        Delivery.campaign_id == campaign_id,
+        Delivery.campaign_id + 0 == campaign_id,  # else SQLite reads the whole campaign
         Delivery.state == DeliveryState.DEFERRED,
-        Delivery.due_at > now,
+        Delivery.due_at.is_not(None),
+        goes_on,
     )
     moments = [moment for moment in (db.scalar(batches), db.scalar(retries)) if moment is not None]
     return min(moments, default=None)
+
+
+def others_are_ready(db: Session, *, besides: int, now: datetime, shown: datetime) -> bool:
+    """Whether a batch of another campaign is ready for a worker to take.
+
+    Args:
+        besides: the campaign whose batches do not count.
+        now: real time.
+        shown: the clock people see.
+    """
+    return bool(db.scalar(select(exists().where(_is_ready(now, shown), Campaign.id != besides))))
+
+
+def is_anything_ready(db: Session, *, now: datetime, shown: datetime) -> bool:
+    """Whether a batch of any campaign is ready for a worker to take."""
+    return bool(db.scalar(select(exists().where(_is_ready(now, shown)))))
+
+
+def _is_ready(now: datetime, shown: datetime) -> ColumnElement[bool]:
+    return and_(
+        Campaign.id == Batch.campaign_id,
+        Batch.state == BatchState.READY,
+        Batch.due_at <= now,
+        Campaign.state == CampaignState.SENDING,
+        is_open(shown),
+    )
 
 
 def renew_lease(db: Session, batch: Batch, *, now: datetime) -> bool:

@@ -13,7 +13,7 @@ from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState
 from mailer.campaigns.planning import is_open, keep_timetables
 from mailer.foundation.log import get_log
 from mailer.sending.batch import send_batch
-from mailer.sending.claims import claim_batch, next_due
+from mailer.sending.claims import claim_batch, next_due, others_are_ready
 from mailer.sending.evidence import settle_by_tracking
 from mailer.sending.frozen import open_letter
 from mailer.sending.recovery import (
@@ -30,7 +30,7 @@ _WORK_SECONDS = 5.0
 """A task claims batch after batch for so long, so that its own cost vanishes."""
 _WORTH_WAITING_SECONDS = 1.0
 """What is due so soon is waited for: nobody else would ring before the next sweep."""
-_LEAST_WAIT_SECONDS = 0.1
+_LEAST_WAIT_SECONDS = 0.5
 
 
 def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
@@ -39,7 +39,7 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
     Returns:
         Whether it is worth ringing again: batches are ready and the relays take letters.
     """
-    until = time.monotonic() + _WORK_SECONDS
+    until, has_sent = time.monotonic() + _WORK_SECONDS, False
     recover_own_claims(tools)
     while not tools.is_stopping():
         with tools.database.write() as db:
@@ -58,14 +58,16 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
                 finish_campaigns(tools)
                 return False
             if time.monotonic() >= until:
-                return True
+                return has_sent  # one that only waits for what others claim is one bell too many
             time.sleep(wait)
             continue
         try:
             result = send_batch(tools, batch, _writer(tools, campaign_id))
         except FenceMoved:
             _log.warning("batch was taken over", batch=batch.id)
+            recover_own_claims(tools)  # before its notes are cleared for another, if it is still ours
             continue
+        has_sent = True
         if result.relay_trouble is not None:
             return False
         if time.monotonic() >= until:
@@ -106,12 +108,16 @@ def finish_campaigns(tools: SendingTools) -> None:
 
 def _wait_for_more(tools: SendingTools, campaign_id: int) -> float | None:
     """Seconds until more of the campaign can be claimed; None if that is not worth waiting for."""
-    now = tools.real()
-    with tools.database.write() as db:
-        if release_deferred(db, campaign_id, now=now):
-            return 0.0
-        soonest = next_due(db, campaign_id, now=now)
+    now, shown = tools.real(), tools.clock.now()
+    with tools.database.read() as db:
+        if others_are_ready(db, besides=campaign_id, now=now, shown=shown):
+            return None
+        soonest = next_due(db, campaign_id, now=now, shown=shown)
     wait = (soonest - now).total_seconds() if soonest is not None else inf
+    if wait <= 0:
+        with tools.database.write() as db:
+            release_deferred(db, campaign_id, now=now)
+        return 0.0
     return max(wait, _LEAST_WAIT_SECONDS) if wait <= _WORTH_WAITING_SECONDS else None
 
 

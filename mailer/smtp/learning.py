@@ -12,6 +12,7 @@ _LONGEST_SECONDS = 5.0
 _FLOOD = 20
 _FLOOD_SECONDS = 0.2
 _MILD_SHARE = 0.1
+_MANY = 2
 _NOISE_SHARE = 0.02
 _STEP_BACK = 0.95
 _DEEPEST_CUT = 0.25
@@ -69,8 +70,9 @@ def is_telling(window: Window, limit: Limit | None) -> bool:
 def relearn(limit: Limit | None, window: Window, *, ceiling: float | None) -> Limit | None:
     """The limit after a window that is telling; None: there is none, or no longer.
 
-    Few throttling answers take a twentieth off; many lead to what was really accepted, at most to a
-    quarter. Without any, the limit grows by a tenth per second in which letters were accepted, until
+    Few throttling answers take a twentieth off, and so does a single one, however few the answers: by
+    one in a hundred, some ten answers hold one by chance. Many take their share off, but leave what was
+    really accepted, and a quarter at least. Without any, the limit grows by a tenth per second in which letters were accepted, until
     it is forgotten: at the configured ceiling, or far above the rate that was throttled first. One or
     two in a hundred only slow that growth: a big receiver always refuses a few, and at a thousand
     letters a second no window is ever clean.
@@ -89,10 +91,10 @@ def relearn(limit: Limit | None, window: Window, *, ceiling: float | None) -> Li
         return Limit(rate, limit.first) if rate <= enough else None
     first = limit.first if limit is not None else observed
     present = limit.rate if limit is not None else observed
-    if share < _MILD_SHARE:
+    if share < _MILD_SHARE or window.throttled < _MANY:
         rate = (limit.rate if limit is not None else ceiling or observed) * _STEP_BACK
     else:
-        rate = max(window.accepted / window.seconds, present * _DEEPEST_CUT)
+        rate = max(window.accepted / window.seconds, present * max(1 - share, _DEEPEST_CUT))
     if ceiling is not None:
         rate = min(rate, ceiling)
     return Limit(max(rate, SLOWEST if ceiling is None else min(SLOWEST, ceiling)), first)

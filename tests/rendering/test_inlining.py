@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mailer.rendering.inlining import Inliner, inline_css
 from mailer.rendering.marks import Marks
 
-STYLES = "p { color: red } td > b, p + p { margin: 0 } p:empty { color: blue } [title] { top: 0 }"
+STYLES = "p { color: red } td > b, p + p { margin: 0 } p:first-child { color: blue } [title] { top: 0 }"
 PIECES = (
     *("<p>", "</p>", "<b class='x'>", "</b>", "<br>", "<br/>", "<table>", "<tr>", "<td>", "</table>"),
     *(
@@ -73,3 +73,28 @@ def test_a_value_in_words_and_in_quotes_is_filled_in_afterwards() -> None:
     assert inlined is not None
     filled = slots.fill(inlined, str.upper)
     assert re.search(r"<p title=\"A\" style=\"[^\"]+\">Hej B!</p>", filled)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<style>.leder { color: red }</style><p class='{}'>x</p>",
+        "<style>.r-leder { color: red }</style><p CLASS = r-{}>x</p>",
+        "<style>#leder { color: red }</style><p id='x {}'>x</p>",
+        "<style>p[title=leder] { color: red }</style><p title='{}'>x</p>",
+        "<style>p:empty { color: red }</style><p>{}</p>",
+    ],
+)
+def test_a_value_that_a_style_may_ask_for_is_no_place_to_fill(html: str) -> None:
+    slots = Marks()
+    assert Inliner(slots).inline(html.replace("{}", slots.mark("a")), escape_nothing) is None
+
+
+def test_a_value_in_an_attribute_that_no_style_asks_for_is_filled_in_afterwards() -> None:
+    slots = Marks()
+    html = f"<style>p[lang=da] {{ top: 0 }}</style><p class='x' title='{slots.mark('a')}'>x</p>"
+    assert Inliner(slots).inline(html, escape_nothing) is not None
+
+
+def escape_nothing(slot: str) -> str:
+    return "hostile"

@@ -121,6 +121,59 @@ def test_a_refusal_for_now_is_tried_again_when_its_time_has_come(
     assert attempts == [1, 2]
 
 
+def due_in(runtime: Runtime, seconds: float) -> None:
+    """Let what was deferred be due that soon."""
+    with runtime.database.write() as db:
+        waiting = update(Delivery).where(Delivery.state == "deferred")
+        db.execute(waiting.values(due_at=real_now() + timedelta(seconds=seconds)))
+
+
+def refused_for_now(runtime: Runtime, relay: ScriptedRelay, **values: object) -> Launched:
+    relay.rcpt["bo@kommune.example"] = "451 4.3.0 not now"
+    launched = launch(runtime, "bo@kommune.example", **values)
+    work(runtime, launched)
+    relay.rcpt.clear()
+    return launched
+
+
+def test_what_is_due_within_a_second_is_waited_for(runtime: Runtime, relay: ScriptedRelay) -> None:
+    runtime = with_relay(runtime, relay.port)
+    launched = refused_for_now(runtime, relay)
+    due_in(runtime, 0.3)
+
+    assert not work(runtime, launched)
+
+    assert states(runtime) == {"bo@kommune.example": "sent"}
+
+
+def test_a_paused_campaign_is_not_waited_for(runtime: Runtime, relay: ScriptedRelay) -> None:
+    runtime = with_relay(runtime, relay.port)
+    launched = refused_for_now(runtime, relay)
+    due_in(runtime, 0)
+    with runtime.database.write() as db:
+        pause_campaign(db, find_campaign(db, "brev"))
+
+    assert not work(runtime, launched)
+
+    assert states(runtime) == {"bo@kommune.example": "deferred"}
+
+
+def test_nothing_is_waited_for_while_another_campaign_is_ready(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    runtime = with_relay(runtime, relay.port)
+    launched = refused_for_now(runtime, relay)
+    with runtime.database.write() as db:
+        other = make_campaign(db, name="andet brev")
+        launch_campaign(runtime.launch_tools, db, other, now=NOW)
+    due_in(runtime, 0)
+
+    assert not work(runtime, launched)
+
+    with runtime.database.read() as db:
+        assert set(db.scalars(select(Delivery.state))) == {"deferred", "pending"}
+
+
 def test_after_three_days_of_refusals_it_is_a_bounce(runtime: Runtime, relay: ScriptedRelay) -> None:
     relay.rcpt["b@kommune.example"] = "451 4.7.1 not now"
     runtime = with_relay(runtime, relay.port)

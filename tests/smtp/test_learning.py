@@ -152,6 +152,12 @@ def test_a_lonely_refusal_is_no_wall() -> None:
     assert is_telling(Window(0, 1, 5.0), None)
 
 
+def test_a_single_refusal_takes_no_more_than_a_twentieth() -> None:
+    assert relearn(Limit(20, 20), Window(9, 1, 1.0), ceiling=20) == Limit(19, 20)
+    assert relearn(None, Window(9, 1, 1.0), ceiling=20) == Limit(19, 10)
+    assert relearn(Limit(0.4, 20), Window(0, 1, 5.0), ceiling=None) == Limit(0.38, 20)
+
+
 def test_a_flood_of_refusals_is_judged_at_once_the_first_time() -> None:
     assert is_telling(Window(3, 20, 0.2), None)
     assert not is_telling(Window(3, 20, 0.2), Limit(100, 100))
@@ -161,7 +167,8 @@ def test_few_refusals_take_a_twentieth_and_many_lead_to_what_was_accepted() -> N
     assert relearn(Limit(100, 100), Window(95, 5, 1.0), ceiling=None) == Limit(95, 100)
     assert relearn(Limit(100, 100), Window(60, 40, 1.0), ceiling=None) == Limit(60, 100)
     assert relearn(Limit(100, 100), Window(1, 99, 1.0), ceiling=None) == Limit(25, 100)
-    assert relearn(Limit(0.2, 100), Window(0, 1, 5.0), ceiling=None) == Limit(SLOWEST, 100)
+    assert relearn(Limit(0.2, 100), Window(0, 2, 5.0), ceiling=None) == Limit(SLOWEST, 100)
+    assert relearn(Limit(20, 20), Window(8, 2, 1.0), ceiling=None) == Limit(16, 20)
     assert relearn(None, Window(60, 40, 0.5), ceiling=None) == Limit(120, 200)
 
 
