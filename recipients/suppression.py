@@ -8,15 +8,22 @@ from sqlalchemy.orm import Session
 
 from recipients.models import Suppression, SuppressionReason, SuppressionScope
 
-THE_PERSONS_OWN = (
-    SuppressionReason.UNSUBSCRIBED,
-    SuppressionReason.COMPLAINED,
+_GRAVITY = (
     SuppressionReason.OBJECTED,
+    SuppressionReason.COMPLAINED,
+    SuppressionReason.UNSUBSCRIBED,
+    SuppressionReason.MANUAL,
+    SuppressionReason.BOUNCED,
 )
-"""What the person said, as opposed to what became of their address."""
+"""Reasons that only the office lifts, the gravest first; an unsubscription is then one with a note."""
+_HIDDEN_BY_THE_WEBS = (SuppressionReason.MANUAL, SuppressionReason.BOUNCED)
+"""What is no word of the person's stands behind an unsubscription on the web, in its note."""
 LONGEST_NOTE = 200
 _ALSO = "also "
 """So begins the note of an unsubscription that is not the only reason: ``also bounced``."""
+
+_Other = tuple[SuppressionReason, str | None]
+"""A reason that only the office lifts, with its note."""
 
 
 def suppress(
@@ -30,11 +37,14 @@ def suppress(
 ) -> bool:
     """Let an address get no more mail, whether or not it stands in the table.
 
-    The first reason stays, but the person's own no replaces any other: who lifts a bounce must not
-    lift an unsubscription with it. Of two scopes the wider stays. Beside an unsubscription, which its
-    author may take back, any other reason is remembered.
+    Of several reasons the gravest is kept, whichever came first: an objection, a complaint, an
+    unsubscription that the office wrote down, the office's own words, a bounce. An unsubscription
+    without a note is the web's, which its author may take back; it is kept beside a bounce or the
+    office's words and gives way to the other three. Of two scopes the wider stays.
 
     Args:
+        now: when it happened; of the web's unsubscriptions the last moment is kept, of any other reason
+            the first.
         note: what the administrator wrote; no personal data belongs here.
 
     Returns:
@@ -44,14 +54,11 @@ def suppress(
     if kept is None:
         return True
     before = (kept.reason, kept.scope)
-    if reason in THE_PERSONS_OWN and kept.reason not in THE_PERSONS_OWN:
-        kept.note = _also(kept.reason, kept.note)
-        kept.reason, kept.created_at = reason, now
-    elif kept.reason == SuppressionReason.UNSUBSCRIBED and kept.note is None:
-        if reason != SuppressionReason.UNSUBSCRIBED:
-            kept.note = _also(reason, note)
-        else:
-            kept.note = note
+    on_web, other = _read(kept)
+    if reason == SuppressionReason.UNSUBSCRIBED and note is None:
+        _add_the_webs(kept, on_web, other, now)
+    else:
+        _add_another(kept, on_web, other, (reason, note), now)
     if scope == SuppressionScope.EVERYTHING:
         kept.scope = scope
     db.flush()
@@ -61,29 +68,32 @@ def suppress(
 def unsubscribe(db: Session, address_hash: str, scope: SuppressionScope, *, now: datetime) -> bool:
     """Do as the person asked: of their own unsubscriptions the last one counts, wider or narrower.
 
-    Where there is another reason, or was one before, it can only become wider.
+    Where there is another reason, or was one before, it can only become wider. Asking again is a new
+    moment: taking back what was asked before it lifts nothing.
 
     Args:
         now: when it was asked; what was asked later has been done already.
 
     Returns:
-        False if nothing changed.
+        False if nothing changed but the moment.
     """
     kept = _locked(db, address_hash)
-    if kept is None or not _is_own_choice(kept):
+    if kept is None or _read(kept) != (True, None):
         return suppress(db, address_hash, SuppressionReason.UNSUBSCRIBED, now=now, scope=scope)
-    if kept.scope == scope or kept.created_at > now:
+    if kept.created_at > now:
         return False
+    changed = kept.scope != scope
     kept.scope, kept.created_at = scope, now
     db.flush()
-    return True
+    return changed
 
 
 def resubscribe(db: Session, address_hash: str, *, now: datetime) -> bool:
     """Take back what the person's own unsubscription did, and nothing else.
 
     A bounce, a complaint, an objection or an administrator's word stays, also where the unsubscription
-    had taken its place.
+    had taken its place. What comes late is judged by its moment; only an unsubscription that comes
+    after its own withdrawal stays, for no trace is kept of who was once suppressed.
 
     Args:
         now: when it was asked; what was asked later stays.
@@ -92,15 +102,15 @@ def resubscribe(db: Session, address_hash: str, *, now: datetime) -> bool:
         False if nothing changed.
     """
     kept = _locked(db, address_hash)
-    if kept is None or kept.reason != SuppressionReason.UNSUBSCRIBED or kept.created_at > now:
+    if kept is None or kept.created_at > now:
         return False
-    other = _read_also(kept.note)
-    if other is not None:
-        kept.reason, kept.note = other
-    elif kept.note is None:
+    on_web, other = _read(kept)
+    if not on_web:
+        return False
+    if other is None:
         db.delete(kept)
     else:
-        return False
+        kept.reason, kept.note = other
     db.flush()
     return True
 
@@ -144,17 +154,50 @@ def _locked(db: Session, address_hash: str) -> Suppression | None:
     return db.get(Suppression, address_hash, with_for_update=True, populate_existing=True)
 
 
-def _is_own_choice(kept: Suppression) -> bool:
-    return kept.reason == SuppressionReason.UNSUBSCRIBED and kept.note is None
+def _read(kept: Suppression) -> tuple[bool, _Other | None]:
+    """Whether the person unsubscribed on the web, and the other reason there is."""
+    if kept.reason != SuppressionReason.UNSUBSCRIBED:
+        return False, (kept.reason, kept.note)
+    if kept.note is None:
+        return True, None
+    other = _read_also(kept.note)
+    return (True, other) if other is not None else (False, (kept.reason, kept.note))
+
+
+def _add_the_webs(kept: Suppression, on_web: bool, other: _Other | None, now: datetime) -> None:
+    if on_web:
+        kept.created_at = max(kept.created_at, now)
+    elif other is not None and other[0] in _HIDDEN_BY_THE_WEBS:
+        kept.reason, kept.note, kept.created_at = SuppressionReason.UNSUBSCRIBED, _also(*other), now
+
+
+def _add_another(
+    kept: Suppression, on_web: bool, other: _Other | None, new: _Other, now: datetime
+) -> None:
+    gravest = _graver(other, new)
+    if on_web and gravest[0] in _HIDDEN_BY_THE_WEBS:
+        kept.note = _also(*gravest)
+        return
+    if gravest[0] == new[0]:
+        is_known = not on_web and other is not None and other[0] == new[0]
+        kept.created_at = min(kept.created_at, now) if is_known else now
+    kept.reason, kept.note = gravest
+
+
+def _graver(one: _Other | None, two: _Other) -> _Other:
+    """The graver of two reasons; of the same twice the first note."""
+    if one is None or _GRAVITY.index(two[0]) < _GRAVITY.index(one[0]):
+        return two
+    return (one[0], two[1]) if one[0] == two[0] and one[1] is None else one
 
 
 def _also(reason: SuppressionReason, note: str | None) -> str:
     return (f"{_ALSO}{reason}: {note}" if note else f"{_ALSO}{reason}")[:LONGEST_NOTE]
 
 
-def _read_also(note: str | None) -> tuple[SuppressionReason, str | None] | None:
+def _read_also(note: str) -> _Other | None:
     """The other reason that a note tells of, with its own note."""
-    word, _, rest = (note or "").removeprefix(_ALSO).partition(": ")
-    if not (note or "").startswith(_ALSO) or word not in list(SuppressionReason):
+    word, _, rest = note.removeprefix(_ALSO).partition(": ")
+    if not note.startswith(_ALSO) or word not in list(SuppressionReason):
         return None
     return SuppressionReason(word), rest or None

@@ -82,7 +82,7 @@ def campaign_(
     if form == "xlsx" and output is None and sys.stdout.isatty():
         raise click.UsageError("a workbook does not go on a screen: add -o FILE.xlsx")
     runtime = runtime_of(ctx)
-    with runtime.database.read() as db:
+    with runtime.database.snapshot() as db:
         figures = campaign_report(
             db,
             find_campaign(db, name),

@@ -172,7 +172,7 @@ def pause_before_restart(deaths: int) -> float:
     Args:
         deaths: in a row, each soon after its start.
     """
-    return float(min(0.25 * 2 ** (deaths - 1), LONGEST_PAUSE_SECONDS))
+    return min(0.25 * 2.0 ** min(deaths - 1, 64), LONGEST_PAUSE_SECONDS)
 
 
 def last_line(path: Path) -> str:

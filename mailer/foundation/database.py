@@ -23,9 +23,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 _BUSY_TIMEOUT_MS = 30_000
+_LINE_IS_CUT = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""When libpq gives up a peer whose machine answers no more: after some 30 s; without, after hours."""
 
 
 class DatabaseUnavailable(Exception):
@@ -107,6 +115,18 @@ class Database:
             yield db
 
     @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """As ``read``, and every query sees the same moment (as SQLite's readers do anyway).
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached.
+        """
+        with self.read() as db:
+            if self.engine.dialect.name == "postgresql":
+                db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield db
+
+    @contextmanager
     def own_connection(self) -> Iterator[Connection]:
         """A connection closed for good at the end: its temporary tables go with it.
 
@@ -144,6 +164,8 @@ def _named_errors() -> Iterator[None]:
         if error.connection_invalidated or error.statement is None:
             raise DatabaseUnavailable(str(error.orig).strip().splitlines()[0]) from error
         raise
+    except PoolTimeout as error:  # others hold all connections: the database hangs, or is overrun
+        raise DatabaseUnavailable("no connection became free") from error
 
 
 def open_database(url: str) -> Database:
@@ -166,7 +188,7 @@ def open_database(url: str) -> Database:
             json_serializer=_write_json,
             hide_parameters=True,  # they hold personal data, and errors are logged
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "options": "-c timezone=utc"},
+            connect_args={"connect_timeout": 5, "options": "-c timezone=utc", **_LINE_IS_CUT},
         )
     reading = engine.execution_options(mailer_reads_only=True)
     return Database(

@@ -27,9 +27,10 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState, Link
 from mailer.events.models import Event, Reminder, ReminderRequest
+from mailer.foundation.settings import TrackingMode
 from mailer.tracking.log import NO_CAMPAIGN
 from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
-from recipients.models import Recipient
+from recipients.models import Recipient, TrackingChoice
 
 PERSONAL_FIELDS = ("role", "sector", "region", "organisation", "domain")
 """What recipients may be grouped by; the confederation never (GDPR art. 9)."""
@@ -193,6 +194,38 @@ def count_groups(
     for field, value, *counts in db.execute(union_all(*legs)):
         names = GROUPED if field else done
         yield field, value, {name: int(n) for name, n in zip(names, counts, strict=False)}
+
+
+def count_reachable(
+    db: Session, campaign_id: int, tracking: str, fields: Sequence[str]
+) -> Iterator[tuple[str, str | None, int]]:
+    """Sent letters whose reader may be known, by each field: under consent, of those who said yes.
+
+    In every other mode they are of those who did not object. Fields with no such letter are left out.
+    """
+    may_be_known = (
+        Recipient.tracking == TrackingChoice.CONSENT
+        if tracking == TrackingMode.CONSENT
+        else Recipient.tracking.is_distinct_from(TrackingChoice.OBJECTION)
+    )
+    columns = {field: getattr(Recipient, field) for field in fields}
+    counted = (
+        select(
+            *[cast(column, String).label(field) for field, column in columns.items()],
+            func.count().label("letters"),
+        )
+        .select_from(Delivery)
+        .outerjoin(Recipient, Recipient.id == Delivery.recipient_id)
+        .where(Delivery.campaign_id == campaign_id, Delivery.state == DeliveryState.SENT, may_be_known)
+        .group_by(*columns.values())
+        .cte("reachable")
+    )
+    legs = [
+        select(literal(field), counted.c[field], func.sum(counted.c.letters)).group_by(counted.c[field])
+        for field in fields
+    ]
+    for field, value, total in db.execute(union_all(*legs)):
+        yield field, value, int(total)
 
 
 def events_of(db: Session, campaign_id: int) -> dict[str, Event]:

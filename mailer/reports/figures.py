@@ -25,6 +25,7 @@ from mailer.reports.counting import (
     count_days,
     count_groups,
     count_hours,
+    count_reachable,
     count_requests,
     count_visits,
     events_of,
@@ -33,7 +34,7 @@ from mailer.reports.counting import (
     tally_events,
 )
 from mailer.reports.hiding import hide_small_groups
-from mailer.reports.nesting import find_homes
+from mailer.reports.nesting import find_kinds
 from mailer.reports.report import (
     About,
     CampaignReport,
@@ -111,9 +112,20 @@ def campaign_report(
     if not personal:
         return counted
     groups = {dimension: counted.by[dimension] for dimension in personal}
-    shown = hide_small_groups(groups, find_homes(db, campaign.id, PERSONAL_FIELDS))
+    shown = hide_small_groups(
+        groups,
+        find_kinds(db, campaign.id, PERSONAL_FIELDS),
+        _count_reachable(db, campaign),
+    )
     by = {dimension: shown.get(dimension, counted.by[dimension]) for dimension in wanted}
     return replace(counted, by=by)
+
+
+def _count_reachable(db: Session, campaign: Campaign) -> dict[Dimension, dict[str | None, int]]:
+    counted: dict[Dimension, dict[str | None, int]] = {dimension: {} for dimension in _PERSONAL}
+    for field, value, total in count_reachable(db, campaign.id, campaign.tracking, PERSONAL_FIELDS):
+        counted[Dimension(field)][value] = total
+    return counted
 
 
 def count_campaign(

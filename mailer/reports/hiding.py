@@ -11,14 +11,16 @@ What is decided never depends on which dimensions somebody asked for: two report
 Delivery (audience, sent, bounced) is what mail servers did and is shown for every group of five or more.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import chain
 from typing import Any
 
-from mailer.reports.nesting import Homes
+from mailer.reports.nesting import NO_KINDS, Kinds
 from mailer.reports.report import Dimension, Group
+from mailer.reports.solving import System
 
 FEWEST = 5
 """So many make a group."""
@@ -34,29 +36,52 @@ _MOST_EQUATIONS = 300
 Tables = Mapping[Dimension, Sequence[Group]]
 
 
-def hide_small_groups(groups: Tables, homes: Homes) -> dict[Dimension, list[Group]]:
+Reachable = Mapping[Dimension, Mapping[str | None, int]]
+"""Of each group, how many got the letter and may be known to have done something."""
+
+
+def hide_small_groups(
+    groups: Tables, kinds: Kinds = NO_KINDS, reachable: Reachable | None = None
+) -> dict[Dimension, list[Group]]:
     """The tables as they may be shown: small groups merged, figures that tell too much None.
 
     Args:
         groups: by what recipients are; each table holds every recipient once.
-        homes: which groups lie within which others.
+        kinds: what recipients there are, which tells which groups lie within which others.
+        reachable: whom what people did is compared with; without, with all who got the letter.
     """
     merged = {dimension: _merge(rows) for dimension, rows in groups.items()}
     tables = {dimension: rows for dimension, (rows, _) in merged.items()}
-    house = _House({dimension: members for dimension, (_, members) in merged.items()}, homes)
+    members = {dimension: values for dimension, (_, values) in merged.items()}
+    known = _count_reachable(tables, members, reachable)
+    house = _House(members, kinds)
     hidden: dict[str, set[_Place]] = {}
     for column in _columns():
         before = hidden.get(_FOLLOWS.get(column, ""), set())
         if column in _WITHOUT_OWN_RULE:
             hidden[column] = before
         else:
-            hidden[column] = _Column(tables, column, house).hide(before)
+            hidden[column] = _Column(tables, column, known, house).hide(before)
     return {
         dimension: [
             _without(row, [column for column, places in hidden.items() if (dimension, number) in places])
             for number, row in enumerate(rows)
         ]
         for dimension, rows in tables.items()
+    }
+
+
+def _count_reachable(
+    tables: Tables,
+    members: Mapping[Dimension, Sequence[Sequence[str | None]]],
+    reachable: Reachable | None,
+) -> dict[Dimension, list[int]]:
+    """Per row: how many got the letter and may be known."""
+    if reachable is None:
+        return {dimension: [row.sent for row in rows] for dimension, rows in tables.items()}
+    return {
+        dimension: [sum(reachable[dimension].get(value, 0) for value in values) for values in rows]
+        for dimension, rows in members.items()
     }
 
 
@@ -103,8 +128,9 @@ class _House:
     """Where the rows of each table lie in the other tables."""
 
     def __init__(
-        self, members: Mapping[Dimension, Sequence[Sequence[str | None]]], homes: Homes
+        self, members: Mapping[Dimension, Sequence[Sequence[str | None]]], kinds: Kinds
     ) -> None:
+        homes = kinds.homes()
         row_of = {
             dimension: {value: number for number, values in enumerate(rows) for value in values}
             for dimension, rows in members.items()
@@ -123,6 +149,13 @@ class _House:
                         for values in rows
                     ]
 
+        self.sizes = Counter[tuple[_Place, ...]]()
+        """The kinds of people, as the rows they are in, and how many there are of each."""
+        fields = [Dimension(field) for field in kinds.fields]
+        for kind, size in kinds.sizes.items():
+            places = zip(fields, kind, strict=True)
+            self.sizes[tuple((field, row_of[field][value]) for field, value in places)] += size
+
     def homes(self, inner: Dimension, outer: Dimension) -> Sequence[frozenset[int]]:
         """Per row of the inner table: the rows of the outer one its people are in."""
         return self._homes[inner, outer]
@@ -130,22 +163,22 @@ class _House:
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """A number of people: all, those who got the letter, and those who did something."""
+    """A number of people: all, those whom the letter may tell of, and those who did something."""
 
     audience: int
-    sent: int
+    known: int
     did: int
 
     def __sub__(self, other: "_Count") -> "_Count":
-        return _Count(self.audience - other.audience, self.sent - other.sent, self.did - other.did)
+        return _Count(self.audience - other.audience, self.known - other.known, self.did - other.did)
 
     def __add__(self, other: "_Count") -> "_Count":
-        return _Count(self.audience + other.audience, self.sent + other.sent, self.did + other.did)
+        return _Count(self.audience + other.audience, self.known + other.known, self.did + other.did)
 
     @property
     def is_safe(self) -> bool:
         """Whether the figure may be known: nobody did it, or enough did and enough did not."""
-        return not self.did or (self.did >= FEWEST and self.sent - self.did >= FEWEST)
+        return not self.did or (self.did >= FEWEST and self.known - self.did >= FEWEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +197,15 @@ class _Whole:
 class _Column:
     """One figure of all tables, and which of it is hidden."""
 
-    def __init__(self, tables: Tables, column: str, house: _House) -> None:
+    def __init__(
+        self, tables: Tables, column: str, known: Mapping[Dimension, Sequence[int]], house: _House
+    ) -> None:
         self._house = house
         self._counts = {
-            dimension: [_Count(row.audience, row.sent, getattr(row, column)) for row in rows]
+            dimension: [
+                _Count(row.audience, reachable, getattr(row, column))
+                for row, reachable in zip(rows, known[dimension], strict=True)
+            ]
             for dimension, rows in tables.items()
             if rows and all(getattr(row, column) is not None for row in rows)
         }
@@ -181,7 +219,11 @@ class _Column:
                     self._hide((dimension, number))
         for place in before:
             self._hide(place)
-        while self._hide_what_can_be_subtracted() or self._hide_what_can_be_solved():
+        while (
+            self._hide_what_can_be_subtracted()
+            or self._hide_what_can_be_solved()
+            or self._hide_what_all_tables_tell()
+        ):
             pass
         return self._hidden
 
@@ -266,6 +308,35 @@ class _Column:
                     self._hide_beside(inner, numbers)
         return len(self._hidden) > before
 
+    def _hide_what_all_tables_tell(self) -> bool:
+        """Look at all that is shown together, down to kinds of people."""
+        before = len(self._hidden)
+        everybody = next((_sum_of(counts) for counts in self._counts.values()), _Count(0, 0, 0))
+        if not self._hidden or everybody.did in {0, everybody.audience}:
+            return False  # the totals tell everything, or there is nothing to tell
+        inside: dict[_Place, set[int]] = {}
+        for number, places in enumerate(self._house.sizes):
+            for place in places:
+                inside.setdefault(place, set()).add(number)
+        sizes = list(self._house.sizes.values())
+        shown = [
+            (dimension, number)
+            for dimension, counts in self._counts.items()
+            for number in sorted(range(len(counts)), key=lambda number: counts[number].audience)
+            if (dimension, number) not in self._hidden
+        ]
+        sums = [(inside.get(place, set()), self._counts[place[0]][place[1]].did) for place in shown]
+        system = System(sizes, [*sums, (range(len(sizes)), everybody.did)])
+        for place in sorted(self._hidden):
+            cells = inside.get(place, set())
+            if len(cells) in {0, len(sizes)} or not system.tells(cells):
+                continue
+            beside = [each for each in shown if cells & inside[each]] or shown
+            for each in beside:
+                if self._hide(each):
+                    break
+        return len(self._hidden) > before
+
     def _known_sums(self, inner: Dimension) -> set[frozenset[int]]:
         """The sets of hidden rows whose sum is known exactly."""
         sums = set()
@@ -304,10 +375,10 @@ def _may_be_left(left: _Count, away: Sequence[_Count]) -> bool:
 
 
 def _sum_of(counts: Iterable[_Count]) -> _Count:
-    audience = sent = did = 0
+    audience = known = did = 0
     for count in counts:
-        audience, sent, did = audience + count.audience, sent + count.sent, did + count.did
-    return _Count(audience, sent, did)
+        audience, known, did = audience + count.audience, known + count.known, did + count.did
+    return _Count(audience, known, did)
 
 
 def _with_what_lies_inside(

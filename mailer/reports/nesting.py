@@ -1,48 +1,50 @@
 """Which groups share recipients with which others: what whoever knows the country knows."""
 
 from collections.abc import Mapping, Sequence, Set
-from itertools import combinations
+from dataclasses import dataclass
 
-from sqlalchemy import String, cast, func, literal, select, union_all
+from sqlalchemy import String, cast, func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Delivery
 from recipients.models import Recipient
 
-_UNKNOWN = "\x01"
-"""Stands for a missing value in comparisons; no value is spelled so."""
-
 Homes = Mapping[str, Mapping[str | None, Mapping[str, Set[str | None]]]]
 """Field, value, other field: the other field's values among the group's recipients."""
 
 
-def find_homes(db: Session, campaign_id: int, fields: Sequence[str]) -> Homes:
-    """For every group by every field: in which groups by the other fields its recipients are.
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """The kinds of recipients there are: the values of all fields together, and how many have them."""
 
-    One statement, grouped by the database: as many rows as there are pairs of groups that meet.
-    """
-    columns = {
-        field: func.coalesce(cast(getattr(Recipient, field), String), _UNKNOWN) for field in fields
-    }
-    met = (
-        select(*[column.label(field) for field, column in columns.items()])
+    fields: Sequence[str]
+    sizes: Mapping[tuple[str | None, ...], int]
+
+    def homes(self) -> Homes:
+        """For every group by every field: in which groups by the other fields its recipients are."""
+        homes: dict[str, dict[str | None, dict[str, set[str | None]]]] = {
+            field: {} for field in self.fields
+        }
+        for kind in self.sizes:
+            for field, value in zip(self.fields, kind, strict=True):
+                met = homes[field].setdefault(value, {})
+                for other, home in zip(self.fields, kind, strict=True):
+                    if other != field:
+                        met.setdefault(other, set()).add(home)
+        return homes
+
+
+NO_KINDS = Kinds((), {})
+
+
+def find_kinds(db: Session, campaign_id: int, fields: Sequence[str]) -> Kinds:
+    """The kinds of recipients a campaign has, grouped by the database."""
+    columns = [getattr(Recipient, field) for field in fields]
+    counted = (
+        select(*[cast(column, String) for column in columns], func.count())
         .select_from(Delivery)
         .outerjoin(Recipient, Recipient.id == Delivery.recipient_id)
         .where(Delivery.campaign_id == campaign_id)
-        .distinct()
-        .cte("met")
+        .group_by(*columns)
     )
-    legs = [
-        select(literal(one), literal(other), met.c[one], met.c[other]).distinct()
-        for one, other in combinations(fields, 2)
-    ]
-    homes: dict[str, dict[str | None, dict[str, set[str | None]]]] = {field: {} for field in fields}
-    for one, other, first, second in db.execute(union_all(*legs)):
-        pair = _known(first), _known(second)
-        homes[one].setdefault(pair[0], {}).setdefault(other, set()).add(pair[1])
-        homes[other].setdefault(pair[1], {}).setdefault(one, set()).add(pair[0])
-    return homes
-
-
-def _known(value: str) -> str | None:
-    return None if value == _UNKNOWN else value
+    return Kinds(fields, {tuple(kind): size for *kind, size in db.execute(counted)})

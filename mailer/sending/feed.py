@@ -15,7 +15,7 @@ from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.sending.addressees import Addressee
 from mailer.sending.letters import Message
 from mailer.sending.notes import Notes
-from mailer.sending.outcomes import failed, outcome_of, sent, spared, suppressed, uncertain
+from mailer.sending.outcomes import failed, outcome_of, sent, spared, suppressed, uncertain, withdrawn
 from mailer.sending.writer import LetterWriter
 from mailer.smtp.pace import Pace
 from mailer.smtp.relays import Relay
@@ -157,6 +157,7 @@ class BatchFeed:
     def not_sent(self, mail: Message, relay: Relay, why: str) -> None:
         """It may be offered again, here or elsewhere."""
         del relay, why
+        self.tools.notes.withdrawn(mail.position)
         self._again.append(self._people[mail.position])
 
     def unfit(self, mail: Message, relay: Relay, why: str) -> None:
@@ -166,6 +167,7 @@ class BatchFeed:
         if len(reasons) == self.tools.relay_count:
             self._settle(failed(mail.position, "; ".join(dict.fromkeys(reasons.values()))))
         else:
+            self.tools.notes.withdrawn(mail.position)
             self._again.append(self._people[mail.position])
 
     def spared(self, mail: Message, relay: Relay, reply: Reply) -> None:
@@ -174,13 +176,23 @@ class BatchFeed:
         self._settle(spared(reply, to, relay=relay.name, now=tools.real(), waits=tools.waits))
 
     def withdrawn(self, mails: Sequence[Message], relay: Relay, why: str) -> None:
-        """What the relay said of these was its own fault: nobody is blamed."""
+        """What the relay said of these was its own fault: nobody is blamed.
+
+        Who was refused in an earlier batch too is not tried again in this one: in a batch of nobody
+        else it would never end.
+        """
         del relay, why
+        tools = self.tools
         for mail in mails:
-            if self.outcomes.pop(mail.position, None) is not None:
-                self.tools.notes.withdrawn(mail.position)
+            outcome, to = self.outcomes.pop(mail.position, None), self._people[mail.position]
+            if outcome is None:
+                continue
+            if to.first_deferred_at is None:
+                tools.notes.withdrawn(mail.position)
                 # Last, so that the relay is tried again with others: these may be dead after all.
-                self._fresh.append(self._people[mail.position])
+                self._fresh.append(to)
+            else:
+                self._settle(withdrawn(outcome, to, now=tools.real(), waits=tools.waits))
 
     def _is_over(self) -> bool:
         tools = self.tools

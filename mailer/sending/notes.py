@@ -4,7 +4,7 @@
 d BATCH FENCE POSITION RELAY                   the final dot of this letter leaves now
 s BATCH FENCE POSITION RELAY CODE ENHANCED     the relay took it (ENHANCED is - where there is none)
 o BATCH FENCE POSITION {...}                   any other outcome, as JSON
-w BATCH FENCE POSITION                         withdrawn: that outcome was the relay's fault
+w BATCH FENCE POSITION                         what was noted of it does not count: it was not sent
 ```
 """
 
@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
+from itertools import chain
 
 from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.models import Batch, DeliveryState
@@ -62,9 +63,12 @@ def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> dict[int, Out
     """What the notes say of one claim, by position.
 
     A letter whose dot is noted and whose outcome is not is ``uncertain``; one of which nothing is
-    noted was not sent and is not in the result.
+    noted was not sent and is not in the result. Nor are the last bounces of a relay that said the same
+    of them and took nothing since: it may have been its own fault, and who was refused got nothing.
     """
     outcomes: dict[int, Outcome] = {}
+    bounces: dict[str, list[Outcome]] = {}
+    """By relay: the last, all alike."""
     claim = [str(batch_id), str(fence)]
     for line in lines:
         what, *names, number, told = f"{line} ".split(" ", 4)
@@ -76,6 +80,7 @@ def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> dict[int, Out
                 outcomes[position] = uncertain(position, told, NO_NOTE)
             case "s":
                 relay, code, enhanced = told.split(" ")
+                bounces.pop(relay, None)
                 outcomes[position] = Outcome(
                     position,
                     DeliveryState.SENT,
@@ -84,10 +89,23 @@ def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> dict[int, Out
                     None if enhanced == _NO_CODE else enhanced,
                 )
             case "o":
-                outcomes[position] = _outcome(json.loads(told))
+                outcome = outcomes[position] = _outcome(json.loads(told))
+                if outcome.relay is not None and outcome.code is not None:
+                    _add_bounce(bounces.setdefault(outcome.relay, []), outcome)
             case "w":
                 outcomes.pop(position, None)
+    for bounce in chain.from_iterable(bounces.values()):
+        if outcomes.get(bounce.position) is bounce:
+            del outcomes[bounce.position]
     return outcomes
+
+
+def _add_bounce(alike: list[Outcome], outcome: Outcome) -> None:
+    """Add what a relay said to its last bounces; if it is something else, these are theirs."""
+    if alike and (alike[0].code, alike[0].enhanced_code) != (outcome.code, outcome.enhanced_code):
+        alike.clear()
+    if outcome.state is DeliveryState.BOUNCED:
+        alike.append(outcome)
 
 
 def _outcome(told: dict[str, object]) -> Outcome:

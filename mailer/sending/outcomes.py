@@ -1,16 +1,19 @@
 """What a relay's decision makes of a delivery."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.models import DeliveryState
 from mailer.sending.addressees import Addressee
 from mailer.sending.backoff import attempts_in, next_attempt, tried_long_enough
+from mailer.smtp.line import LOST_TOO_OFTEN
 from mailer.smtp.replies import Reply, ReplyClass
 
 _SENT = DeliveryState.SENT
 """To look up a member of an enumeration for each letter takes time."""
+_DOUBTED_FOR_WAITS = 3
 NO_REPLY = "no reply was read after the final dot"
 SUPPRESSED_SINCE = "suppressed after the audience was frozen"
 ERASED_SINCE = "the recipient was erased after the audience was frozen"
@@ -54,21 +57,37 @@ def spared(
 ) -> Outcome:
     """The outcome of a delivery that may not be to blame for what was said: deferred, and no attempt.
 
-    How long it waits grows with the time since it was first deferred; after 72 hours it bounces.
+    A refusal for good stands once the delivery has been tried for as long as the first three waits. A
+    delivery of which nothing was said, since its connection was lost each time, never bounces for that.
     """
+    outcome = outcome_of(reply, to, relay=relay, now=now, waits=waits)
+    if reply == LOST_TOO_OFTEN:
+        return _put_off(replace(outcome, reason=reply.text), to, now=now, waits=waits)
+    doubted_for = sum(waits[:_DOUBTED_FOR_WAITS], timedelta())
+    if reply.kind is ReplyClass.REFUSED and _tried_for(to, now) > doubted_for:
+        return outcome
+    return withdrawn(outcome, to, now=now, waits=waits)
+
+
+def withdrawn(outcome: Outcome, to: Addressee, *, now: datetime, waits: Sequence[timedelta]) -> Outcome:
+    """What becomes of an outcome that is the relay's fault: deferred, and no attempt, for 72 hours."""
     if tried_long_enough(to.first_deferred_at, now=now):
-        return outcome_of(reply, to, relay=relay, now=now, waits=waits)
-    tried = now - to.first_deferred_at if to.first_deferred_at else timedelta()
-    return Outcome(
-        to.position,
-        DeliveryState.DEFERRED,
-        relay=relay,
-        code=reply.code,
-        enhanced_code=reply.enhanced_code,
-        reason=reply.text or None,
-        due_at=now + next_attempt(attempts_in(tried, waits), waits),
+        return outcome
+    return _put_off(outcome, to, now=now, waits=waits)
+
+
+def _put_off(outcome: Outcome, to: Addressee, *, now: datetime, waits: Sequence[timedelta]) -> Outcome:
+    """Deferred, and no attempt: the longer, the longer ago it was first deferred."""
+    return replace(
+        outcome,
+        state=DeliveryState.DEFERRED,
+        due_at=now + next_attempt(attempts_in(_tried_for(to, now), waits), waits),
         attempted=False,
     )
+
+
+def _tried_for(to: Addressee, now: datetime) -> timedelta:
+    return now - to.first_deferred_at if to.first_deferred_at else timedelta()
 
 
 def sent(position: int, relay: str, reply: Reply) -> Outcome:

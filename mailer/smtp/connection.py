@@ -133,6 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         self._idle_since = 0.0
         self._blocked = False
         self._unsent_bytes = 0
+        self._dropped_bytes = 0
         patience = owner.patience
         self._limits = (
             patience.connect,
@@ -527,7 +528,10 @@ class Connection(asyncio.BufferedProtocol):
             self._told = False
             self._owner.feed.flush()
         self.deadline = monotonic() + self._limits[self._awaited[0][0]]
-        self._transport.write(b"".join(parts))
+        said = b"".join(parts)
+        self._transport.write(said)
+        if self._transport.is_closing():  # by an error, now or before: of this the kernel took nothing
+            self._dropped_bytes += len(said)
 
     def _rest(self) -> None:
         if self.ending:
@@ -561,9 +565,10 @@ class Connection(asyncio.BufferedProtocol):
 
         What has not left is the end of what was said last. Over TLS nobody can say how much that is.
         """
-        unsent, out = 0, set()
+        unsent, out = self._dropped_bytes, set()
         if not self._transport.get_extra_info("sslcontext"):
-            unsent = self._transport.get_write_buffer_size()
+            # After an error the buffer is empty; being blocked still says that something was in it.
+            unsent += self._transport.get_write_buffer_size() or int(self._blocked)
         for step, mail in reversed(self._awaited):
             if step in (Step.DOT, Step.CHUNK) and unsent <= 0:
                 out.add(id(mail))

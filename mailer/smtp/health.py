@@ -10,8 +10,6 @@ from mailer.smtp.patience import Patience
 from mailer.smtp.replies import Reply
 
 _MANY_DOMAINS, _SEVERAL_DOMAINS = 20, 3
-_MOST_SPARED = 3
-"""So often in a row what a sending's last mails were refused with is doubted."""
 _MOST_WITHDRAWN = 1_000
 """Mails kept in case that what refused them proves to be the relay's fault: tens of KB each."""
 _MANY_LOSSES = 12
@@ -60,7 +58,6 @@ class Refusals:
         self._key: tuple[int, str | None, str] | None = None
         self._domains: set[str] = set()
         self._refused: deque[tuple[Mail, Reply]] = deque(maxlen=_MOST_WITHDRAWN)
-        self._spared = 0
 
     @property
     def is_empty(self) -> bool:
@@ -87,21 +84,15 @@ class Refusals:
     def spare(self) -> Sequence[tuple[Mail, Reply]]:
         """The last mails of a sending, refused alike at several domains, and what was said of each.
 
-        Too few to know whose fault it is: the next answers will tell. Where none but the same refusals
-        come, the same mails are doubted a few times only.
+        Too few to know whose fault it is: the next answers will tell.
         """
-        refused = tuple(self._refused)
-        if not refused or len(self._domains) < _SEVERAL_DOMAINS or self._spared >= _MOST_SPARED:
-            return ()
-        self._spared += 1
-        return refused
+        return tuple(self._refused) if len(self._domains) >= _SEVERAL_DOMAINS else ()
 
     def clear(self) -> None:
         """Another answer came."""
         self._key = None
         self._domains.clear()
         self._refused.clear()
-        self._spared = 0
 
     def forget_mails(self) -> None:
         """What was told of the mails so far stands: it has been acted on."""

@@ -72,10 +72,10 @@ def relearn(limit: Limit | None, window: Window, *, ceiling: float | None) -> Li
 
     Few throttling answers take a twentieth off, and so does a single one, however few the answers: by
     one in a hundred, some ten answers hold one by chance. Many take their share off, but leave what was
-    really accepted, and a quarter at least. Without any, the limit grows by a tenth per second in which letters were accepted, until
-    it is forgotten: at the configured ceiling, or far above the rate that was throttled first. One or
-    two in a hundred only slow that growth: a big receiver always refuses a few, and at a thousand
-    letters a second no window is ever clean.
+    really accepted, and a quarter at least. Without any, the limit grows by a tenth per second in which
+    letters were accepted, until it is forgotten: at the configured ceiling, or far above the rate that
+    was throttled first. One or two in a hundred only slow that growth: a big receiver always refuses a
+    few, and at a thousand letters a second no window is ever clean.
 
     Args:
         ceiling: the configured letters per second, if any.
@@ -90,9 +90,9 @@ def relearn(limit: Limit | None, window: Window, *, ceiling: float | None) -> Li
         enough = ceiling if ceiling is not None else limit.first * _FORGET_AT
         return Limit(rate, limit.first) if rate <= enough else None
     first = limit.first if limit is not None else observed
-    present = limit.rate if limit is not None else observed
+    present = limit.rate if limit is not None else ceiling or observed
     if share < _MILD_SHARE or window.throttled < _MANY:
-        rate = (limit.rate if limit is not None else ceiling or observed) * _STEP_BACK
+        rate = present * _STEP_BACK
     else:
         rate = max(window.accepted / window.seconds, present * max(1 - share, _DEEPEST_CUT))
     if ceiling is not None:

@@ -17,7 +17,8 @@ from mailer.smtp.replies import Reply
 from mailer.smtp.slots import Slot, Slots
 
 _MOST_LOSSES = 3
-_LOST_TOO_OFTEN = Reply(451, "4.4.2", "the connection was lost before the letter was taken")
+LOST_TOO_OFTEN = Reply(451, "4.4.2", "the connection was lost before the letter was taken")
+"""Our own words for a mail whose connection went time and again: no relay said anything."""
 STOPPED = "the sending was stopped"
 
 
@@ -288,7 +289,7 @@ class Line:
                 self._fail(f"it takes no letter: {why}")
             if times >= _MOST_LOSSES:
                 self._losses.forget(mail)
-                self.feed.spared(mail, self.relay, _LOST_TOO_OFTEN)
+                self.feed.spared(mail, self.relay, LOST_TOO_OFTEN)
                 return
         self._on_trial = False
         self.feed.not_sent(mail, self.relay, why)

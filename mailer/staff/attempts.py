@@ -15,14 +15,10 @@ from sqlalchemy.orm import Session
 from mailer.staff.errors import TooManyAttempts
 from mailer.staff.models import SignInFailures
 
-EVERYBODY = "everybody"
 FREE = 5
 """So many failures cost nothing: people mistype."""
 LONGEST_WAIT = timedelta(minutes=5)
 FORGOTTEN_AFTER = timedelta(hours=1)
-FREE_IN_ALL = 100
-"""Strangers' failures within a quiet hour, of whatever names, before all strangers wait."""
-LONGEST_WAIT_IN_ALL = timedelta(seconds=10)
 _SLOTS = 4096
 
 
@@ -32,41 +28,46 @@ def slot_of(name: str) -> str:
     return f"name {int.from_bytes(digest) % _SLOTS}"
 
 
-def count_attempt(db: Session, slot: str, *, stranger: bool, now: datetime) -> None:
+def check_wait(db: Session, slot: str, *, now: datetime) -> None:
+    """Refuse at the cost of a look what ``count_attempt`` would refuse; nothing is locked.
+
+    Raises:
+        TooManyAttempts: it is to wait.
+    """
+    row = db.get(SignInFailures, slot)
+    if row is not None:
+        _require_waited(row, now)
+
+
+def count_attempt(db: Session, slot: str, *, now: datetime) -> None:
     """Count an attempt as failed before the password is looked at; ``forgive`` takes it back.
 
     Counting first leaves nothing to those who try many passwords at the same moment.
 
     Args:
         slot: of the name, or of the browser that is known.
-        stranger: the browser has not signed in to this account before.
         now: real time.
 
     Raises:
         TooManyAttempts: it is to wait; nothing was counted.
     """
-    tallies = [(slot, FREE, LONGEST_WAIT)]
-    if stranger:
-        tallies.append((EVERYBODY, FREE_IN_ALL, LONGEST_WAIT_IN_ALL))
-    rows = [(_tally(db, name, now), free, longest) for name, free, longest in tallies]
-    until = max(row.wait_until for row, _, _ in rows)
-    if until > now:
-        raise TooManyAttempts(math.ceil((until - now).total_seconds()))
-    for row, free, longest in rows:
-        row.failures += 1
-        row.last_at = now
-        over = row.failures - free
-        row.wait_until = now + min(timedelta(seconds=2 ** min(over, 20)), longest) if over > 0 else now
+    row = _tally(db, slot, now)
+    _require_waited(row, now)
+    row.failures += 1
+    row.last_at = now
+    over = row.failures - FREE
+    row.wait_until = now + min(timedelta(seconds=2 ** min(over, 20)), LONGEST_WAIT) if over > 0 else now
     db.flush()
 
 
-def forgive(db: Session, slot: str, *, stranger: bool) -> None:
-    """The password was right: the slot is clean, and the attempt was no failure of a stranger's."""
+def forgive(db: Session, slot: str) -> None:
+    """The password was right: the slot is clean."""
     db.execute(delete(SignInFailures).where(SignInFailures.slot == slot))
-    if stranger:
-        everybody = db.get(SignInFailures, EVERYBODY, with_for_update=True)
-        if everybody is not None:
-            everybody.failures = max(0, everybody.failures - 1)
+
+
+def _require_waited(row: SignInFailures, now: datetime) -> None:
+    if row.wait_until > now:
+        raise TooManyAttempts(math.ceil((row.wait_until - now).total_seconds()))
 
 
 def _tally(db: Session, slot: str, now: datetime) -> SignInFailures:

@@ -51,7 +51,7 @@ class StaffSession(Base):
 
 
 class SignInFailures(Base):
-    """How often signing in has failed of late, for one slot of names, one known browser, or in all.
+    """How often signing in has failed of late, for one slot of names or one known browser.
 
     Names are not kept, since a password may be typed where a name belongs; and there are only so many
     slots, so that made-up names fill no table.

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from mailer.foundation.clock import real_now
@@ -50,8 +50,13 @@ LONGEST_PAUSE_SECONDS = 5.0
 _NEW_SECONDS = 1.0
 """A journal is made a moment before it is held; until then nobody may try its lock."""
 _KEPT_OF_A_LINE = 4000
-_AWAY = (DatabaseUnavailable, OperationalError, ProgrammingError, InternalError, InterfaceError)
-"""What is no line's fault: the database is gone, locked, behind, or lacks a permission."""
+_MOST_JOURNALS = 200
+"""Read side by side; each is an open file."""
+_NOT_BY_CHANCE = 20
+"""Where so many lines are refused and none is taken in, it is not the lines' fault."""
+_FAULTS = (DataError, IntegrityError, StatementError, ValueError, TypeError, KeyError, OverflowError)
+"""What can be a line's fault. Anything else is the database's (gone, locked, behind, lacking a
+permission) or the program's: the lines wait."""
 
 Deed = Callable[[Session, Sighting], bool]
 """Does what somebody asked for; False if it was done already, or nobody is there to do it for."""
@@ -61,6 +66,10 @@ log = get_log(__name__)
 
 class AlreadyDraining(Exception):
     """Another process moves this folder's journals."""
+
+
+class NothingTaken(Exception):
+    """Each of many lines was refused; nothing was changed."""
 
 
 class Overtaken(Exception):
@@ -129,9 +138,9 @@ class Drainer:
                     self._revise_now_and_then()
                     failures = 0
                     pause = 0.0 if moved else LOOK_SECONDS
-                except (*_AWAY, Overtaken, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, what was seen waits for its end
                     failures, moved = failures + 1, 0
-                    pause = min(LOOK_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
+                    pause = min(LOOK_SECONDS * 2.0 ** min(failures, 64), LONGEST_PAUSE_SECONDS)
                     self._tell_trouble(error)
                 if last and not moved:
                     return
@@ -143,26 +152,39 @@ class Drainer:
         Raises:
             DatabaseUnavailable, sqlalchemy.exc.DBAPIError: the database is away or not fit; what was
                 not moved stays in the journals.
+            NothingTaken: it refuses everything; so does this.
         """
         try:
             return self._drain()
-        except (*_AWAY, Overtaken):
+        except Exception:
             self._moved.clear()  # perhaps a commit went through whose answer was lost
             raise
 
     def _drain(self) -> int:
         journals = find_journals(self._folder)
         self._look_up([path.name for path in journals])
+        unmoved = sorted(
+            (path for path in journals if _size(path) > self._moved[path.name]), key=_last_written
+        )
+        total = 0
+        for begin in range(0, len(unmoved), _MOST_JOURNALS):
+            total = self._move_all(unmoved[begin : begin + _MOST_JOURNALS])
+            if total:
+                break
+        for path in journals:
+            if total == 0 or _size(path) <= self._moved[path.name]:
+                self._remove_if_over(path)
+        self._tell(None)
+        return total
+
+    def _move_all(self, journals: Sequence[Path]) -> int:
+        """Move what stands in these in the order of time, as much as fits in a pass."""
         reading = [self._read(path, _size(path)) for path in journals]
         merged = islice(heapq.merge(*reading, key=lambda line: line.at), _MOST_IN_A_PASS)
         total = 0
         while lines := list(islice(merged, MOST_AT_ONCE)):
             self._move(lines)
             total += len(lines)
-        if total == 0:
-            for path in journals:
-                self._remove_if_over(path)
-        self._tell(None)
         return total
 
     def _look_up(self, names: Sequence[str]) -> None:
@@ -197,29 +219,35 @@ class Drainer:
 
     def _move(self, lines: Sequence[_Line]) -> None:
         """Take lines in; if one is refused, all others without it."""
-        readable = [line.seen for line in lines if line.seen is not None]
-        try:
-            with self._database.write() as db:
-                self._take_in(db, readable)
-                self._mark(db, lines)
-        except (*_AWAY, Overtaken):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever one line does, it must not hold up all others
-            if len(lines) > 1:
-                middle = len(lines) // 2
-                self._move(lines[:middle])
-                self._move(lines[middle:])
-                return
-            self._put_aside(lines[0], type(error).__name__)
-            with self._database.write() as db:
-                self._mark(db, lines)
-        else:
-            for line in lines:
-                if line.seen is None and line.raw.endswith(b"]\n"):
-                    self._put_aside(line, "unreadable")
+        readable = [line for line in lines if line.seen is not None]
+        aside = [
+            (line, "unreadable") for line in lines if line.seen is None and line.raw.endswith(b"]\n")
+        ]
+        with self._database.write() as db:
+            refused = self._take_in(db, readable)
+            if len(refused) == len(readable) >= _NOT_BY_CHANCE:
+                raise NothingTaken
+            self._mark(db, lines)
+            for line, why in aside + refused:  # before the commit: better twice than nowhere
+                self._put_aside(line, why)
+        self._set_aside += len(aside) + len(refused)
         self._moved |= {line.journal: line.ends for line in lines}
 
-    def _take_in(self, db: Session, sightings: Sequence[Sighting]) -> None:
+    def _take_in(self, db: Session, lines: Sequence[_Line]) -> list[tuple[_Line, str]]:
+        """Do what the lines say; return those that are refused, each with the reason."""
+        try:
+            with db.begin_nested():
+                self._do(db, [line.seen for line in lines if line.seen is not None])
+        except _FAULTS as error:
+            if not _is_a_lines(error):
+                raise
+            if len(lines) < 2:
+                return [(line, type(error).__name__) for line in lines]
+            middle = len(lines) // 2
+            return self._take_in(db, lines[:middle]) + self._take_in(db, lines[middle:])
+        return []
+
+    def _do(self, db: Session, sightings: Sequence[Sighting]) -> None:
         kept = []
         for seen in sightings:
             deed = self._deeds.get(seen.kind)
@@ -262,7 +290,6 @@ class Drainer:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         with os.fdopen(os.open(self._folder / SET_ASIDE, flags, 0o600), "wb") as file:
             file.write(json.dumps(told, ensure_ascii=False).encode() + b"\n")
-        self._set_aside += 1
         with suppress(OSError):  # the log may lie on a full disk
             log.error("a sighting is set aside", journal=line.journal, begins=line.begins, why=why)
 
@@ -321,9 +348,21 @@ def only_drainer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _is_a_lines(error: Exception) -> bool:
+    """Whether an error is about a value; one of the database itself has other classes too."""
+    return not isinstance(error, DBAPIError) or isinstance(error, DataError | IntegrityError)
+
+
 def _takes_back(seen: Sighting) -> bool:
     """Whether a reminder is taken back: it is done, but it is nothing to count."""
     return seen.kind is TrackingKind.REMIND and seen.scope is not None
+
+
+def _last_written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _size(path: Path) -> int:

@@ -121,7 +121,7 @@ def add_losses(folder: Path, count: int) -> None:
     descriptor = os.open(folder / _LOST, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        so_far = int(os.pread(descriptor, _LOST_DIGITS, 0) or 0)
+        so_far = _read_count(os.pread(descriptor, _LOST_DIGITS, 0))
         os.pwrite(descriptor, b"%0*d\n" % (_LOST_DIGITS - 1, so_far + count), 0)
     finally:
         os.close(descriptor)
@@ -130,6 +130,12 @@ def add_losses(folder: Path, count: int) -> None:
 def read_losses(folder: Path) -> int:
     """How many sightings no disk took, since the file was last removed."""
     try:
-        return int((folder / _LOST).read_bytes() or 0)
-    except (OSError, ValueError):
+        return _read_count((folder / _LOST).read_bytes()[:_LOST_DIGITS])
+    except OSError:
         return 0
+
+
+def _read_count(digits: bytes) -> int:
+    """The count in a file; none where a crash or a hand left something else."""
+    digits = digits.strip()
+    return int(digits) if digits.isdigit() else 0

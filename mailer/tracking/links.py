@@ -89,11 +89,13 @@ class LinkTable:
 
     @property
     def is_stale(self) -> bool:
-        """Whether links may have changed since they were read."""
-        return self._ticking() - self._looked_at >= STALE_AFTER_SECONDS
+        """Whether links may have changed since they were read, or are only the copy's."""
+        return not self._loaded or self._ticking() - self._looked_at >= STALE_AFTER_SECONDS
 
     def needs_look(self, campaign_id: int, number: int) -> bool:
         """Whether the database must be asked before this link is answered."""
+        if not self._loaded:
+            return True
         known = self.find(campaign_id, number) is not None
         age = self._ticking() - self._looked_at
         return age >= (STALE_AFTER_SECONDS if known else MISSING_AFTER_SECONDS)

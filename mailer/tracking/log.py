@@ -82,16 +82,6 @@ def record(db: Session, sightings: Sequence[Sighting], *, zone: ZoneInfo) -> int
     return len(personal) + counts.total()
 
 
-def personal_position(db: Session, campaign_id: int, position: int) -> int | None:
-    """The position if what this person does may be kept with the person, else None.
-
-    The campaign's mode decides, and what the person said: in mode ``consent`` only a yes makes it
-    personal, and an objection counts in every mode. An erased person has no position.
-    """
-    modes, choices = _modes(db, {campaign_id}), _choices(db, {(campaign_id, position)})
-    return position if _is_personal(campaign_id, position, modes, choices) else None
-
-
 def _is_personal(
     campaign_id: int | None,
     position: int,

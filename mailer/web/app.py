@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
+from anyio import CapacityLimiter
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,9 +20,12 @@ from mailer.web.health import Health
 from mailer.web.metrics import Metrics
 from mailer.web.personal import PersonalPages
 from mailer.web.public import PublicPages
+from mailer.web.recording import Recorder
 from mailer.web.site import Site
 from mailer.web.staff import beside_staff
 from mailer.web.targets import Targets
+
+_LET_GO_EVERY_SECONDS = 60.0
 
 
 def build_app(site: Site) -> ASGIApp:
@@ -34,7 +39,7 @@ def build_front(site: Site, *, with_staff: bool = True) -> Front:
     Args:
         with_staff: whether the staff pages are among them.
     """
-    targets = Targets(site.links, site.read)
+    targets = Targets(site.links, partial(site.read, limiter=CapacityLimiter(1)))
     pages = _pages(site, targets)
     return Front(site, beside_staff(site, pages) if with_staff else pages, targets)
 
@@ -43,9 +48,10 @@ def _pages(site: Site, targets: Targets) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         del app
-        keeping = asyncio.create_task(targets.keep_fresh())
+        tasks = asyncio.create_task(targets.keep_fresh()), asyncio.create_task(_let_go(site.recorder))
         yield
-        keeping.cancel()
+        for task in tasks:
+            task.cancel()
         site.recorder.close()
 
     async def show_problem(request: Request, error: Exception) -> Response:
@@ -78,3 +84,10 @@ def _pages(site: Site, targets: Targets) -> Starlette:
     # A redirect from /u/TOKEN/ to /u/TOKEN would break the promise that POST is answered at once.
     app.router.redirect_slashes = False
     return app
+
+
+async def _let_go(recorder: Recorder) -> None:
+    """Let go of old journals while nobody comes: only then can they be removed."""
+    while True:
+        await asyncio.sleep(_LET_GO_EVERY_SECONDS)
+        recorder.let_go_of_old()

@@ -43,6 +43,8 @@ class Turn:
             self._header_lines = b"".join(b"%s: %s\r\n" % header for header in self._headers)
         answer = self._front.answer_at_once(request, connection.client, self._header_lines)
         if answer is None:
+            if not self._answers:  # nobody else ends a turn without answers
+                self._front.end_turn()
             return False
         if not self._answers:
             connection.loop.call_soon(self.end)
@@ -52,10 +54,12 @@ class Turn:
     def end(self) -> None:
         """Write the journal, then let the answers leave in the order of their requests."""
         answers, self._answers = self._answers, []
-        if self._front is not None:
-            self._front.end_turn()
-        for connection, answer in answers:
-            connection.leave(answer)
+        try:
+            if self._front is not None:
+                self._front.end_turn()
+        finally:  # whatever the journal met, nobody waits for ever
+            for connection, answer in answers:
+                connection.leave(answer)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -63,6 +67,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _idle: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+    """Runs while the peer does not read our answers."""
     _answered_at = 0.0
     _received = 0
     _in_head = True
@@ -88,13 +94,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
         self._stop_clock()
-        if self._idle is not None:
-            self._idle.cancel()
+        for timer in (self._idle, self._unread):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Answer a plain request; of any other, count what belongs to it while it is not whole."""
-        if self._between and not self._is_busy and self._turn.take(self, data, self.server_state):
+        at_leisure = self._between and not self._is_busy and not self.flow.write_paused
+        if at_leisure and self._turn.take(self, data, self.server_state):
             self._stop_clock()
             self._unset_keepalive_if_required()
             return
@@ -159,12 +167,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().shutdown()
 
     def pause_writing(self) -> None:
-        """Read no more from somebody who does not read our answers."""
+        """Read no more from somebody who does not read our answers, and do not wait for ever."""
         super().pause_writing()
         self.flow.pause_reading()
+        if self._unread is None:
+            self._unread = self.loop.call_later(MESSAGE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on."""
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
         super().resume_writing()
         self.flow.resume_reading()
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from mailer.foundation.log import get_log
 
 _LOOK_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 4.0
+_STEADY_SECONDS = 30.0
+"""What lived so long was well; its death begins a new count."""
 _GRACE_SECONDS = 5.0
 """To finish what it is at; what it leaves undone it finds when it is started next."""
 
@@ -44,15 +47,24 @@ def keeping(program: Program) -> Iterator[None]:
 def _keep(program: Program, over: threading.Event) -> None:
     deaths = 0
     while not over.is_set():
-        child = _start(program)
+        child, began = _start(program), time.monotonic()
         while child is not None and child.poll() is None:
             if over.wait(_LOOK_SECONDS):
                 _end(child)
                 return
-        deaths += 1
-        pause = min(_LOOK_SECONDS * 2**deaths, _LONGEST_PAUSE_SECONDS)
+        deaths = 1 if time.monotonic() - began > _STEADY_SECONDS else deaths + 1
+        pause = pause_before_restart(deaths)
         log.error("a process beside the web server ended; it is started again", pause_seconds=pause)
         over.wait(pause)
+
+
+def pause_before_restart(deaths: int) -> float:
+    """Seconds to wait before the next start, doubling for what keeps dying.
+
+    Args:
+        deaths: in a row, each soon after its start.
+    """
+    return min(_LOOK_SECONDS * 2.0 ** min(deaths, 64), _LONGEST_PAUSE_SECONDS)
 
 
 def _start(program: Program) -> "subprocess.Popen[bytes] | None":

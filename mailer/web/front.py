@@ -66,7 +66,7 @@ class Front:
             None for whatever is out of the ordinary: the application must answer.
         """
         plain = read_plain(request)
-        if plain is None or not self._site.load.take():
+        if plain is None:
             return None
         if not self._turn_has_begun:
             self._begin_turn()
@@ -78,6 +78,8 @@ class Front:
             link = self._site.links.find(named[0], plain.number) if named else None
             if link is None:
                 return None
+        if not self._site.load.take():  # last: what goes on to the application is charged there
+            return None
         if named is not None and self._may_note(plain.token, named[1]):
             headers = split_headers(plain.headers) if self._behind_proxies else []
             self._site.recorder.gather(
@@ -110,7 +112,8 @@ class Front:
         self._turn_has_begun = True
         self._now = self._site.runtime.clock.now()
         self._at = self._now.isoformat()
-        self._stale = self._site.links.is_stale
+        # Without a database nobody can know better than memory; it is asked again beside the answers.
+        self._stale = self._site.links.is_stale and not self._targets.blind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

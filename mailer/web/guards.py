@@ -2,6 +2,7 @@
 
 A reader over a limit is told to wait (429), a process over its own says so (503); health and metrics
 answer all the same. How links and pixels behave over the limit is the front's: they go on, uncounted.
+Forms are counted by their pages, which know what they ask for.
 """
 
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mailer.web.limits import DEEDS_AT_ONCE, DEEDS_PER_HOUR, Limits, is_somebodys
+from mailer.web.limits import is_somebodys
 from mailer.web.site import Site
 from mailer.web.tally import kind_of
 
@@ -68,13 +69,11 @@ class Guards:
         self._site = site
         self._safety = safety_headers(site.runtime.settings.public_url)
         self._looks = site.limits
-        self._deeds = Limits(DEEDS_AT_ONCE, DEEDS_PER_HOUR)
         self._address_too_long = site.error_page(414)
         self._headers_too_large = site.error_page(431)
         self._body_too_large = site.error_page(413)
-        self._too_much_at_once = _come_again(site.error_page(503), 1)
-        self._too_often = _come_again(site.error_page(429), self._looks.retry_seconds)
-        self._deeds_too_often = _come_again(site.error_page(429), self._deeds.retry_seconds)
+        self._too_much_at_once = come_again(site.error_page(503), 1)
+        self._too_often = come_again(site.error_page(429), self._looks.retry_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard one request."""
@@ -100,12 +99,10 @@ class Guards:
             return self._headers_too_large
         if not self._site.load.take() and path not in _ALWAYS_ANSWERED:
             return self._too_much_at_once
-        if path.startswith(_LIMITED_PATHS):
+        if scope["method"] != "POST" and path.startswith(_LIMITED_PATHS):
             token = path.split("/", 3)[2]
-            is_deed = scope["method"] == "POST"
-            limits = self._deeds if is_deed else self._looks
-            if is_somebodys(token) and not limits.allow(token):
-                return self._deeds_too_often if is_deed else self._too_often
+            if is_somebodys(token) and not self._looks.allow(token):
+                return self._too_often
         return None
 
     def _dressing(self, scope: Scope, send: Send) -> Send:
@@ -139,7 +136,8 @@ def _dress(headers: RawHeaders, safety: RawHeaders, path: str, status: int) -> R
     return kept
 
 
-def _come_again(response: Response, seconds: int) -> Response:
+def come_again(response: Response, seconds: int) -> Response:
+    """The answer, saying after how many seconds to ask again."""
     response.headers["Retry-After"] = str(seconds)
     return response
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import anyio
 import anyio.to_thread
 import redis.asyncio
+from anyio import CapacityLimiter
 from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -57,6 +58,7 @@ class Health:
         self._site = site
         self._needs_database = needs_database
         self._folder = web_folder(site.runtime.settings.state_dir)
+        self._limiter = CapacityLimiter(1)  # not behind pages that wait
         self._found = Recently(self._look, _LOOK_EVERY_SECONDS)
 
     def routes(self) -> Sequence[Route]:
@@ -105,9 +107,7 @@ class Health:
             return "ok", "current"
 
         with anyio.move_on_after(_PATIENCE_SECONDS):
-            return await anyio.to_thread.run_sync(
-                look, limiter=self._site.limiter, abandon_on_cancel=True
-            )
+            return await anyio.to_thread.run_sync(look, limiter=self._limiter, abandon_on_cancel=True)
         return "unreachable", "unknown"
 
     async def _reach_redis(self) -> bool:

@@ -26,8 +26,8 @@ def accepted_language(request: Request) -> str:
 
 
 def _weight(language_range: str) -> float:
-    _, _, weight = language_range.partition(";q=")
+    name, _, weight = language_range.partition(";")[2].strip().partition("=")
     try:
-        return float(weight) if weight else 1.0
+        return float(weight) if name.lower() == "q" else 1.0
     except ValueError:
         return 0.0

@@ -17,6 +17,10 @@ PER_HOUR = 600
 DEEDS_AT_ONCE = 20
 DEEDS_PER_HOUR = 60
 """Forms sent; who presses a button twice, thinks better of it and asks for all reminders stays below."""
+UNDOS_AT_ONCE = 10
+UNDOS_PER_HOUR = 20
+"""Forms that take something back. Fewer than the others: whoever would keep a reader from saying no by
+filling the bucket of the noes says no more often than they can take it back."""
 
 _SLOTS_BITS = 20
 _SLOTS = 1 << _SLOTS_BITS

@@ -30,8 +30,16 @@ from mailer.web.deeds import (
     read_mail_choice,
     read_reminder_choice,
 )
-from mailer.web.guards import LETTER_POLICY
+from mailer.web.guards import LETTER_POLICY, come_again
 from mailer.web.languages import accepted_language, chosen_language
+from mailer.web.limits import (
+    DEEDS_AT_ONCE,
+    DEEDS_PER_HOUR,
+    UNDOS_AT_ONCE,
+    UNDOS_PER_HOUR,
+    Limits,
+    is_somebodys,
+)
 from mailer.web.passing_on import SharedLetters
 from mailer.web.recording import NotKept
 from mailer.web.site import Site
@@ -49,6 +57,8 @@ class PersonalPages:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._shared = SharedLetters(site)
+        self._deeds = Limits(DEEDS_AT_ONCE, DEEDS_PER_HOUR)
+        self._undos = Limits(UNDOS_AT_ONCE, UNDOS_PER_HOUR)
 
     def routes(self) -> Sequence[Route]:
         """Where these pages live."""
@@ -81,6 +91,8 @@ class PersonalPages:
             return self._site.error_page(404)
         choice = await read_mail_choice(request)
         undone = choice is MailChoice.UNDO
+        if refusal := self._refuse_deed(request, undone=undone):
+            return refusal
         kind = TrackingKind.RESUBSCRIBE if undone else TrackingKind.UNSUBSCRIBE
         if not await self._keep(request, kind, grant, scope=None if undone else choice.value):
             return self._site.error_page(503)
@@ -116,6 +128,8 @@ class PersonalPages:
     async def ask_for_reminder(self, request: Request) -> Response:
         """Remember who wants to be reminded of the event, or who does not any more."""
         undone = await read_reminder_choice(request) == UNDO
+        if refusal := self._refuse_deed(request, undone=undone):
+            return refusal
         return await self._reminder_page(request, asked="undone" if undone else "asked")
 
     async def _reminder_page(self, request: Request, *, asked: str | None) -> Response:
@@ -149,6 +163,17 @@ class PersonalPages:
             slug=slug,
             standing=standing,
         )
+
+    def _refuse_deed(self, request: Request, *, undone: bool) -> Response | None:
+        """What to say instead, if this letter's forms are over their limit; None: go on.
+
+        What is taken back has a limit of its own, so that doing it over and over stops no one from
+        asking.
+        """
+        token, limits = request.path_params["token"], self._undos if undone else self._deeds
+        if not is_somebodys(token) or limits.allow(token):
+            return None
+        return come_again(self._site.error_page(429), limits.retry_seconds)
 
     async def _keep(
         self,

@@ -97,6 +97,11 @@ class Recorder:
         finally:
             self._syncs -= 1
 
+    def let_go_of_old(self) -> None:
+        """Let go of a journal that is large or old, though nothing comes that would need a new one."""
+        if self._size >= LARGEST_BYTES or self._ticking() - self._began >= LONGEST_SECONDS:
+            self._let_go()
+
     def close(self) -> None:
         """Let go of the journal; what stands in it is moved by the drainer."""
         self.flush()
@@ -104,9 +109,9 @@ class Recorder:
 
     def _append(self, lines: list[bytes]) -> bool:
         """Write lines, and count those that are lost; whether all are kept."""
-        now, data, noted, why = self._ticking(), b"".join(lines), 0, "the disk is full"
+        data, noted, why = b"".join(lines), 0, "the disk is full"
         try:
-            noted = self._open_journal(now).append(data)
+            noted = self._open_journal().append(data)
         except (OSError, JournalHeld) as error:
             why = _reason(error)
         self._size += len(data)
@@ -119,17 +124,21 @@ class Recorder:
             self._alarm(why)
         return not self.failing
 
-    def _open_journal(self, now: float) -> Journal:
+    def _open_journal(self) -> Journal:
         """The journal to write to, a new one where the last is large or old."""
-        if self._size >= LARGEST_BYTES or now - self._began >= LONGEST_SECONDS:
-            self._let_go()
+        self.let_go_of_old()
         if self._journal is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(OSError):
                 add_losses(self._folder, 0)
-            self._journal = Journal(new_journal(self._folder))
-            self._size, self._began = 0, now
-            _sync_folder(self._folder)
+            journal = Journal(new_journal(self._folder))
+            try:
+                _sync_folder(self._folder)
+            except OSError:
+                journal.path.unlink(missing_ok=True)
+                journal.close()
+                raise
+            self._journal, self._size, self._began = journal, 0, self._ticking()
         return self._journal
 
     def _let_go(self) -> None:

@@ -67,8 +67,13 @@ class Site:
     tally: Tally
     days: LocalDays
 
-    async def read(self, question: Callable[[Session], Answer]) -> Answer:
+    async def read(
+        self, question: Callable[[Session], Answer], *, limiter: CapacityLimiter | None = None
+    ) -> Answer:
         """Ask the database, in a thread.
+
+        Args:
+            limiter: of one's own, for who must not wait behind pages; default: the pages'.
 
         Raises:
             DatabaseUnavailable: it cannot be reached.
@@ -78,7 +83,9 @@ class Site:
             with self.runtime.database.read() as db:
                 return question(db)
 
-        return await anyio.to_thread.run_sync(ask, limiter=self.limiter, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(
+            ask, limiter=limiter or self.limiter, abandon_on_cancel=True
+        )
 
     async def write(self, deed: Callable[[Session], Answer]) -> Answer:
         """Do something in the database, in a thread; it is committed when this returns.

@@ -2,7 +2,8 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import anyio.to_thread
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database
 from mailer.foundation.settings import Settings
+from mailer.staff.browsers import is_marked
 from mailer.staff.sessions import Visitor, end_session, find_visitor, form_token, note_seen
 from mailer.staff.signing_in import SignedIn, sign_in
 from mailer.web.origin import Origins
@@ -24,9 +26,40 @@ UNATTENDED = "automatisk"
 """In the query of a page that looks again by itself: nobody need be there, so it keeps no session."""
 _GUESSES_AT_ONCE = 2
 """A password takes 64 MB and a tenth of a second to look at."""
+_LOOKS_AT_ONCE = 3
+_MOST_WAITING = 20
+"""Whoever comes when so many wait is told to come again."""
 _BROWSER_DAYS = 180
 _LONGEST_COOKIE = 100
 _MOST_FIELDS = 8
+
+Answer = TypeVar("Answer")
+
+
+class TooBusy(Exception):
+    """Too many wait before the door; nothing was asked of the database."""
+
+
+class _Queue:
+    """So many at a time in a thread, and only so many who wait for it."""
+
+    def __init__(self, at_once: int) -> None:
+        self._limiter = CapacityLimiter(at_once)
+        self._room = at_once + _MOST_WAITING
+
+    async def run(self, deed: Callable[[], Answer]) -> Answer:
+        """Do it in a thread.
+
+        Raises:
+            TooBusy: it was not begun.
+        """
+        if not self._room:  # the limiter itself counts those who come at the same moment too late
+            raise TooBusy
+        self._room -= 1
+        try:
+            return await anyio.to_thread.run_sync(deed, limiter=self._limiter)
+        finally:
+            self._room += 1
 
 
 class Door:
@@ -40,20 +73,25 @@ class Door:
         self._ours = f"{ours.scheme}://{ours.netloc}".casefold()
         self._tls = ours.scheme == "https"
         self._key = settings.signing_keys[0][:64]
-        self._guesses = CapacityLimiter(_GUESSES_AT_ONCE)
-        self._looks = CapacityLimiter(_GUESSES_AT_ONCE * 2)
+        self._guesses = {marked: _Queue(_GUESSES_AT_ONCE) for marked in (True, False)}
+        self._looks = {marked: _Queue(_LOOKS_AT_ONCE) for marked in (True, False)}
 
     async def visitor(self, request: Request) -> Visitor | None:
         """Who has come; None for nobody with a session.
 
         Raises:
+            TooBusy: nobody looked.
             DatabaseUnavailable: that cannot be known.
         """
         token = self._cookie(request, "session")
         if token is None:
             return None
         attended = UNATTENDED not in request.query_params
-        return await anyio.to_thread.run_sync(self._look, token, attended, limiter=self._looks)
+        return await self._looks[self._is_marked(request)].run(lambda: self._look(token, attended))
+
+    def _is_marked(self, request: Request) -> bool:
+        """Whether it stands in the queue of browsers we know, whatever crowd of strangers comes."""
+        return is_marked(self._key, self._cookie(request, "browser"))
 
     def _look(self, token: str, attended: bool) -> Visitor | None:
         now = real_now()
@@ -71,7 +109,7 @@ class Door:
         """Open a session; None if name or password is wrong.
 
         Raises:
-            TooManyAttempts: the password was not looked at.
+            TooManyAttempts, TooBusy: the password was not looked at.
             DatabaseUnavailable: nobody can sign in.
         """
 
@@ -86,17 +124,21 @@ class Door:
                 now=real_now(),
             )
 
-        return await anyio.to_thread.run_sync(try_it, limiter=self._guesses)
+        return await self._guesses[self._is_marked(request)].run(try_it)
 
     async def sign_out(self, request: Request) -> None:
-        """End the session in the database; the cookie is worthless from then on."""
+        """End the session in the database; the cookie is worthless from then on.
+
+        Raises:
+            TooBusy, DatabaseUnavailable: it has not ended.
+        """
         token = self._cookie(request, "session")
 
         def end() -> None:
             with self._database.write() as db:
                 end_session(db, token or "")
 
-        await anyio.to_thread.run_sync(end, limiter=self._looks)
+        await self._looks[self._is_marked(request)].run(end)
 
     def keep(self, response: Response, signed_in: SignedIn) -> None:
         """Hand the cookies over."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -32,7 +32,11 @@ LIVE_SECONDS = 5.0
 ENDED_SECONDS = 60.0
 PROOF_SECONDS = 60.0
 GROUPS_SECONDS = 600.0
-"""Groups are counted anew this seldom: from one look to the next, figures of a group change by many."""
+"""Groups are counted anew this seldom, and shown anew when the letter's totals have changed by many."""
+GROUPS_AT_LEAST_SECONDS = 86_400.0
+"""Groups are shown anew after so long, however little has changed."""
+FEWEST_NEW = 50
+"""By so many, or by nobody, must each of the letter's totals have changed."""
 _MOST_KEPT = 512
 _QUESTIONS_AT_ONCE = 3
 _GROUPS = (
@@ -90,6 +94,15 @@ class _Kept:
     answer: Any
 
 
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The groups of a campaign as they were last shown."""
+
+    report: CampaignReport
+    count_after: float
+    show_after: float
+
+
 class StaffFigures:
     """Asks the database for figures, each question once for everybody who looks at the same time."""
 
@@ -98,6 +111,8 @@ class StaffFigures:
         self._database = database
         self._kept: OrderedDict[tuple[str, int], _Kept] = OrderedDict()
         self._lines: dict[int, _Kept] = {}
+        self._groups: dict[int, _Groups] = {}
+        """By campaigns that exist; never dropped: whoever could, would see groups twice in a moment."""
         self._asking: dict[tuple[str, int], asyncio.Lock] = {}
         self._limiter = CapacityLimiter(_QUESTIONS_AT_ONCE)
 
@@ -114,11 +129,11 @@ class StaffFigures:
         )
 
     async def groups(self, campaign_id: int) -> CampaignReport | None:
-        """The campaign by what its recipients are, as it stood some minutes ago at most."""
+        """The campaign by what its recipients are, as it stood when enough had changed; None if none."""
         return await self._ask(
             ("groups", campaign_id),
-            lambda db: self._count(db, campaign_id, _GROUPS),
-            lambda _: GROUPS_SECONDS,
+            lambda db: self._count_groups(db, campaign_id),
+            lambda _: LIVE_SECONDS,
         )
 
     async def proof(self, campaign_id: int) -> Reconciliation | None:
@@ -154,6 +169,8 @@ class StaffFigures:
                     answer: Answer = kept.answer
                     return answer
                 answer = await anyio.to_thread.run_sync(self._read, question, limiter=self._limiter)
+                if answer is None:
+                    return answer
                 self._kept[key] = _Kept(time.monotonic() + seconds(answer), answer)
                 self._kept.move_to_end(key)
                 while len(self._kept) > _MOST_KEPT:
@@ -164,7 +181,7 @@ class StaffFigures:
                 self._asking.pop(key, None)
 
     def _read(self, question: Callable[[Session], Answer]) -> Answer:
-        with self._database.read() as db:
+        with self._database.snapshot() as db:
             return question(db)
 
     def _count_overview(self, db: Session) -> Overview:
@@ -215,6 +232,20 @@ class StaffFigures:
             dimensions=dimensions,
         )
 
+    def _count_groups(self, db: Session, campaign_id: int) -> CampaignReport | None:
+        """Groups that differ from those shown last by many, so that nobody's own act can be told."""
+        shown, now = self._groups.get(campaign_id), time.monotonic()
+        if shown is not None and now < shown.count_after:
+            return shown.report
+        report = self._count(db, campaign_id, _GROUPS)
+        if report is None:
+            return None
+        if shown is not None and now < shown.show_after and not _may_follow(shown.report, report):
+            self._groups[campaign_id] = replace(shown, count_after=now + GROUPS_SECONDS)
+            return shown.report
+        self._groups[campaign_id] = _Groups(report, now + GROUPS_SECONDS, now + GROUPS_AT_LEAST_SECONDS)
+        return report
+
     def _progress(self, db: Session, campaign: Campaign, now: datetime) -> Progress:
         return look_at(
             db,
@@ -233,3 +264,18 @@ class StaffFigures:
                 uncertain_alarm=self._runtime.settings.uncertain_alarm,
             )
         )
+
+
+def _may_follow(shown: CampaignReport, counted: CampaignReport) -> bool:
+    """Whether each of the letter's totals is as it was, or differs by so many that it names nobody."""
+    return all(
+        before == after or abs(after - before) >= FEWEST_NEW
+        for before, after in zip(_totals(shown), _totals(counted), strict=True)
+    )
+
+
+def _totals(report: CampaignReport) -> list[int]:
+    """What people did in all: deliveries, and the clicks themselves, which groups have, too."""
+    done = report.engagement
+    acts = (done.opens, done.clicks, done.downloads, done.registration_clicks, done.unsubscribes)
+    return [*[act.recipients or 0 for act in acts], done.clicks.total]

@@ -152,7 +152,7 @@ def view_campaign(
         links=None if too_few else sections.links(report),
         groups=[_group_section(groups, part) for part in _SHORT if groups and by.get(part)],
         long_groups=[_group_section(groups, part) for part in _LONG if groups and by.get(part)],
-        reach=sections.reach(report),
+        reach=None if too_few else sections.reach(report),
         counted=_clock(about.counted_at, zone),
         groups_counted=_clock(groups.about.counted_at, zone) if groups else "",
     )
@@ -173,7 +173,7 @@ def view_reasons(reasons: Sequence[Reason]) -> list[ReasonRow]:
     """The reasons, the most frequent first."""
     return [
         ReasonRow(
-            danish.clean(each.reason or "–"),
+            danish.clean(each.reason or "andet"),
             danish.STATES[each.state][0],
             " ".join(filter(None, [str(each.code or ""), each.enhanced_code])) or "–",
             danish.clean(each.relay or "–"),

@@ -43,6 +43,10 @@ _WAITING = (
         r"på breve, der blev udsat; næste forsøg er kl. \1.\2",
     ),
     (
+        re.compile(r"the pace at which letters are taken at .*"),  # a domain may be a person's own
+        "på, at modtagernes mailservere tager imod flere breve",
+    ),
+    (
         re.compile(r"letters that were refused for now; the next attempt is soon"),
         "på breve, der blev udsat; næste forsøg er snart",
     ),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mailer.foundation.database import DatabaseUnavailable
@@ -11,6 +11,9 @@ from mailer.foundation.log import get_log
 from mailer.tracking.links import STALE_AFTER_SECONDS, LinkTable, TrackedLink
 
 _PATIENCE_SECONDS = 1.0
+"""So long somebody who clicks waits for news."""
+_LONGEST_LOOK_SECONDS = 3.0
+"""A database that takes longer hangs; it is asked anew."""
 
 log = get_log(__name__)
 
@@ -39,7 +42,9 @@ class Targets:
         elif known is not None:
             return known
         if self._look is not None and not self._look.done() and not (known and self._blind):
-            await asyncio.wait({self._look}, timeout=_PATIENCE_SECONDS)
+            _, unanswered = await asyncio.wait({self._look}, timeout=_PATIENCE_SECONDS)
+            if unanswered:
+                self._go_blind()
         return self._table.find(campaign_id, number)
 
     async def keep_fresh(self) -> None:
@@ -55,10 +60,14 @@ class Targets:
 
     async def _load(self) -> None:
         try:
-            await self._read(self._table.load)
-        except (DatabaseUnavailable, OperationalError):
-            if not self._blind:
-                log.warning("links cannot be read; the ones in memory go on")
-            self._blind = True
+            async with asyncio.timeout(_LONGEST_LOOK_SECONDS):
+                await self._read(self._table.load)
+        except (DatabaseUnavailable, SQLAlchemyError, TimeoutError):
+            self._go_blind()
         else:
             self._blind = False
+
+    def _go_blind(self) -> None:
+        if not self._blind:
+            log.warning("links cannot be read; the ones in memory go on")
+        self._blind = True
