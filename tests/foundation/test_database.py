@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -77,3 +78,30 @@ def test_a_new_database_file_and_those_beside_it_are_for_their_owner_only(tmp_pa
     assert len(modes) == 3
     assert set(modes.values()) == {0o600}
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_database_whose_connections_are_all_taken_is_named_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = database.engine.pool
+    monkeypatch.setattr(pool, "_timeout", 0.01)
+    with ExitStack() as taken:
+        for _ in range(15):
+            taken.enter_context(database.engine.connect())
+        with pytest.raises(DatabaseUnavailable), database.read() as db:
+            db.execute(text("SELECT 1"))
+
+
+def test_a_line_that_is_cut_is_noticed_within_a_minute(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    with database.engine.connect() as connection:
+        given = connection.connection.driver_connection
+        assert given is not None
+        told = given.info.get_parameters()
+    database.dispose()
+
+    longest = int(told["keepalives_idle"]) + int(told["keepalives_interval"]) * int(
+        told["keepalives_count"]
+    )
+    assert longest <= 60
+    assert 0 < int(told["tcp_user_timeout"]) <= 60_000

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import compress, product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
@@ -12,10 +13,10 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.models import Campaign
 from mailer.reports.figures import campaign_report
 from mailer.reports.hiding import _ABOUT_THE_GROUP, FEWEST, REST, hide_small_groups
-from mailer.reports.nesting import Homes, find_homes
+from mailer.reports.nesting import Kinds, find_kinds
 from mailer.reports.report import Dimension, Group
 from mailer.tracking.models import TrackingKind
-from recipients.models import Region, Role
+from recipients.models import Region, Role, TrackingChoice
 from tests.conftest import NOW
 from tests.reports.factories import act, deliver, make_campaign, make_link, make_recipient
 
@@ -45,15 +46,8 @@ class People:
             ]
         return tables
 
-    def homes(self) -> Homes:
-        homes: dict[str, dict[str | None, dict[str, set[str | None]]]] = {}
-        for place, dimension in enumerate(self.dimensions):
-            for kind in self.sizes:
-                met = homes.setdefault(dimension.value, {}).setdefault(kind[place], {})
-                for at, other in enumerate(self.dimensions):
-                    if at != place:
-                        met.setdefault(other.value, set()).add(kind[at])
-        return homes
+    def kinds(self) -> Kinds:
+        return Kinds([dimension.value for dimension in self.dimensions], dict(self.sizes))
 
 
 @dataclass(frozen=True)
@@ -117,7 +111,7 @@ def _other_truths(people: People, known: Sequence[Sum], kinds: frozenset[Kind], 
 
 def hidden_but_certain(people: People) -> list[tuple[Dimension, str | None]]:
     """The hidden figures that can be worked out although totals alone do not tell them."""
-    shown = hide_small_groups(people.tables(), people.homes())
+    shown = hide_small_groups(people.tables(), people.kinds())
     known = known_sums(people, shown)
     totals = known[:1]
     return [
@@ -164,7 +158,7 @@ def test_no_hidden_figure_of_three_tables_can_be_worked_out(people: People) -> N
 @given(populations(3))
 def test_every_shown_row_is_of_five_or_more_and_every_shown_figure_too(people: People) -> None:
     everybody = sum(people.sizes.values())
-    shown = hide_small_groups(people.tables(), people.homes())
+    shown = hide_small_groups(people.tables(), people.kinds())
     for rows in shown.values():
         assert sum(row.audience for row in rows) == everybody
         for row in rows:
@@ -180,7 +174,7 @@ def group(value: str | None, audience: int, clicked: int, **more: int) -> Group:
 
 def hide(**tables: Sequence[Group]) -> dict[str, list[Group]]:
     groups = {Dimension(name): rows for name, rows in tables.items()}
-    return {each.value: rows for each, rows in hide_small_groups(groups, {}).items()}
+    return {each.value: rows for each, rows in hide_small_groups(groups).items()}
 
 
 def test_small_groups_are_put_together_with_others_until_they_are_five_and_two() -> None:
@@ -247,6 +241,77 @@ def test_an_organisation_cannot_be_worked_out_from_its_mail_domain() -> None:
     assert hidden_but_certain(people) == []
 
 
+def test_tables_that_tell_a_figure_only_together_do_not() -> None:
+    sizes = {("nord", "a", "p"): 10, ("syd", "a", "q"): 12, ("syd", "b", "p"): 12}
+    people = People(
+        [Dimension.REGION, Dimension.ORGANISATION, Dimension.DOMAIN],
+        sizes,
+        dict(zip(sizes, [2, 6, 6], strict=True)),
+    )
+
+    assert hidden_but_certain(people) == []
+
+
+def test_what_nobody_did_in_other_tables_does_not_tell_a_hidden_figure() -> None:
+    sizes = {
+        ("nord", "a", "q"): 1,
+        ("nord", "a", "r"): 1,
+        ("nord", "b", "p"): 1,
+        ("syd", "b", "q"): 9,
+        ("nord", "a", "p"): 3,
+    }
+    people = People(
+        [Dimension.REGION, Dimension.ORGANISATION, Dimension.DOMAIN],
+        sizes,
+        dict(zip(sizes, [0, 0, 0, 5, 0], strict=True)),
+    )
+
+    assert hidden_but_certain(people) == []
+
+
+def test_a_sum_that_can_only_be_reached_in_one_way_does_not_tell_a_hidden_figure() -> None:
+    sizes = {
+        ("nord", "a", "p"): 10,
+        ("nord", "a", "q"): 1,
+        ("nord", "b", "p"): 5,
+        ("nord", "c", "q"): 10,
+        ("nord", "a", "r"): 1,
+    }
+    people = People(
+        [Dimension.REGION, Dimension.ORGANISATION, Dimension.DOMAIN],
+        sizes,
+        dict(zip(sizes, [5, 0, 5, 5, 0], strict=True)),
+    )
+
+    assert hidden_but_certain(people) == []
+
+
+@pytest.mark.parametrize(
+    ("tracking", "others", "expected"),
+    [
+        ("consent", None, None),
+        ("consent", TrackingChoice.CONSENT, 6),
+        ("personal", None, 6),
+        ("personal", TrackingChoice.OBJECTION, None),
+    ],
+)
+def test_who_did_is_compared_with_those_who_can_be_known(
+    db: Session, tracking: str, others: TrackingChoice | None, expected: int | None
+) -> None:
+    campaign = make_campaign(db, tracking=tracking)
+    for role in (Role.MAYOR, Role.EMPLOYEE):
+        for number in range(20):
+            recipient = make_recipient(db, f"{number}@{role.name}.example".lower(), role=role)
+            recipient.tracking = TrackingChoice.CONSENT if number < 6 else others
+            position = deliver(db, campaign, recipient)
+            if number < 6:
+                act(db, campaign, TrackingKind.OPEN, position)
+
+    rows = campaign_report(db, campaign, now=NOW).by[Dimension.ROLE]
+
+    assert [row.opened for row in rows] == [expected, expected]
+
+
 def test_every_column_of_a_group_is_about_it_or_protected() -> None:
     assert {field.name for field in fields(Group)} == {*_ABOUT_THE_GROUP, *COLUMNS}
 
@@ -259,7 +324,7 @@ def test_thousands_of_organisations_are_soon_hidden() -> None:
     clicked = {kind: size // (1 + size % 7) if size % 3 else 0 for kind, size in sizes.items()}
     people = People([Dimension.REGION, Dimension.ORGANISATION, Dimension.DOMAIN], sizes, clicked)
 
-    shown = hide_small_groups(people.tables(), people.homes())
+    shown = hide_small_groups(people.tables(), people.kinds())
 
     assert [row.clicked for row in shown[Dimension.REGION]].count(None) == 0
     assert sum(row.clicked is not None for row in shown[Dimension.ORGANISATION]) > 500
@@ -308,7 +373,7 @@ def test_what_is_hidden_does_not_depend_on_what_was_asked_for(db: Session) -> No
 def test_the_database_knows_what_lies_within_what(db: Session) -> None:
     make_small_campaign(db)
 
-    homes = find_homes(db, 1, ["role", "region", "organisation", "domain"])
+    homes = find_kinds(db, 1, ["role", "region", "organisation", "domain"]).homes()
 
     assert homes["organisation"]["Ministeriet"] == {
         "role": {"minister"},

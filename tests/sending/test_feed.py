@@ -20,6 +20,7 @@ from mailer.sending.letters import Message
 from mailer.sending.notes import Notes, read_notes
 from mailer.sending.writer import LetterWriter
 from mailer.smtp.envelope import Envelope
+from mailer.smtp.line import LOST_TOO_OFTEN
 from mailer.smtp.pace import Pace
 from mailer.smtp.relays import Relay
 from mailer.smtp.replies import Reply
@@ -27,6 +28,7 @@ from mailer.smtp.replies import Reply
 HERE, THERE = Relay("here.example", 25, rate=100.0), Relay("there.example", 25)
 TAKEN = Reply(250, "2.0.0", "taken")
 GONE = Reply(550, "5.1.1", "no such user")
+LATER = Reply(451, None, "later")
 
 
 @dataclass
@@ -266,18 +268,104 @@ def test_whoever_is_spared_waits_longer_each_time_and_no_attempt_is_counted(tmp_
     on = stage(tmp_path, people)
     on.feed.tools.real, on.feed.tools.waits = lambda: now, waits
     mails = [mail for mail in (on.feed.next_mail(HERE) for _ in people) if mail]
-    on.feed.answered(mails[0], HERE, GONE)
+    on.feed.answered(mails[0], HERE, LATER)
     for mail in mails:
-        on.feed.spared(mail, HERE, GONE)
-    on.feed.flush()
+        on.feed.spared(mail, HERE, LATER)
 
     *waiting, over = on.feed.outcomes.values()
-    assert {(o.state, o.code, o.attempted) for o in waiting} == {(DeliveryState.DEFERRED, 550, False)}
+    assert {(o.state, o.code, o.attempted) for o in waiting} == {(DeliveryState.DEFERRED, 451, False)}
     minutes = [(o.due_at - now) / timedelta(minutes=1) for o in waiting if o.due_at]
     for wait, least in zip(minutes, (1, 5, 15, 15), strict=True):
         assert least <= wait <= 1.2 * least
     assert (over.state, over.attempted) == (DeliveryState.BOUNCED, True)
-    assert read_notes(on.journal.lines(), 7, 3) == on.feed.outcomes
+    assert over.reason == "given up after 72 hours: later"
+
+
+def tried_for(tmp_path: Path, *times: timedelta) -> tuple[Stage, list[Message]]:
+    """A feed whose letters were first deferred so long ago, each at its own domain; all are out."""
+    now = real_now()
+    people = [
+        replace(addressee(n, f"d{n}.example"), first_deferred_at=now - time)
+        for n, time in enumerate(times, 1)
+    ]
+    on = stage(tmp_path, people)
+    on.feed.tools.real = lambda: now
+    on.feed.tools.waits = [timedelta(minutes=minutes) for minutes in (1, 5, 15, 60)]
+    return on, [mail for mail in (on.feed.next_mail(HERE) for _ in people) if mail]
+
+
+def test_a_refusal_for_good_stands_after_three_waits(tmp_path: Path) -> None:
+    on, mails = tried_for(tmp_path, timedelta(minutes=20), timedelta(minutes=22))
+    for mail in mails:
+        on.feed.spared(mail, HERE, GONE)
+
+    doubted, stands = on.feed.outcomes.values()
+    assert (doubted.state, doubted.attempted) == (DeliveryState.DEFERRED, False)
+    assert (stands.state, stands.attempted) == (DeliveryState.BOUNCED, True)
+
+
+def test_nobody_bounces_because_connections_are_lost(tmp_path: Path) -> None:
+    on, (mail,) = tried_for(tmp_path, timedelta(days=30))
+    on.feed.spared(mail, HERE, LOST_TOO_OFTEN)
+
+    (outcome,) = on.feed.outcomes.values()
+    assert (outcome.state, outcome.attempted) == (DeliveryState.DEFERRED, False)
+    assert outcome.reason == LOST_TOO_OFTEN.text
+    assert outcome.due_at is not None
+    assert outcome.due_at - on.feed.tools.real() >= timedelta(minutes=60)
+
+
+@pytest.mark.parametrize("reply", [LATER, GONE], ids=["for now", "for good"])
+def test_who_was_refused_before_is_not_tried_again_in_the_same_batch(
+    tmp_path: Path, reply: Reply
+) -> None:
+    on, mails = tried_for(tmp_path, timedelta(minutes=2), timedelta(hours=2), timedelta(days=4))
+    for mail in mails:
+        on.feed.answered(mail, HERE, reply)
+    settled = on.feed.outcomes[3]
+    on.feed.withdrawn(mails, HERE, "it refuses everybody")
+    on.feed.flush()
+
+    assert on.feed.left == []
+    assert on.take_all() == []
+    again = [on.feed.outcomes[n] for n in (1, 2)]
+    assert {(o.state, o.code, o.attempted) for o in again} == {
+        (DeliveryState.DEFERRED, reply.code, False)
+    }
+    assert all(o.due_at for o in again)
+    assert on.feed.outcomes[3] == settled, "after 72 hours it is over"
+    assert settled.state is DeliveryState.BOUNCED
+
+
+@pytest.mark.parametrize("how", ["lost", "unfit"])
+def test_the_note_of_a_dot_that_did_not_leave_is_taken_back(tmp_path: Path, how: str) -> None:
+    on = stage(tmp_path, [addressee(1, "a.example")], relays=2)
+    mail = on.feed.next_mail(HERE)
+    assert mail is not None
+    assert on.feed.dot_leaves(mail, HERE)
+    if how == "lost":
+        on.feed.not_sent(mail, HERE, "the connection was lost")
+    else:
+        on.feed.unfit(mail, HERE, "the letter is too long for it")
+    on.feed.flush()
+
+    assert read_notes(on.journal.lines(), 7, 3) == {}
+
+
+def test_the_last_bounces_of_a_killed_process_are_in_doubt(tmp_path: Path) -> None:
+    on = stage(tmp_path, [addressee(n, f"d{n}.example") for n in range(1, 9)])
+    mails = [mail for mail in (on.feed.next_mail(HERE) for _ in range(8)) if mail]
+    told = [GONE, TAKEN, GONE, Reply(554, None, "no"), GONE, GONE]
+    for mail, reply in zip(mails, told, strict=False):
+        assert on.feed.dot_leaves(mail, HERE)
+        on.feed.answered(mail, HERE, reply)
+    on.feed.answered(mails[6], THERE, TAKEN)
+    on.feed.lost_after_dot(mails[7], HERE)
+    on.feed.flush()
+
+    notes = read_notes(on.journal.lines(), 7, 3)
+    assert notes == {n: o for n, o in on.feed.outcomes.items() if n not in (5, 6)}
+    assert sorted(notes) == [1, 2, 3, 4, 7, 8]
 
 
 def test_the_notes_tell_what_the_feed_was_told(tmp_path: Path) -> None:
@@ -287,7 +375,7 @@ def test_the_notes_tell_what_the_feed_was_told(tmp_path: Path) -> None:
         assert on.feed.dot_leaves(mail, HERE)
     on.feed.answered(mails[0], HERE, TAKEN)
     on.feed.answered(mails[1], HERE, GONE)
-    on.feed.answered(mails[2], HERE, Reply(451, None, "later"))
+    on.feed.answered(mails[2], HERE, LATER)
     on.feed.lost_after_dot(mails[3], HERE)
     on.feed.flush()
 

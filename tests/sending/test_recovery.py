@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.ledger import Outcome, count_states, reconcile
@@ -29,6 +29,7 @@ from mailer.sending.letters import message_id_of
 from mailer.sending.notes import Notes, read_notes
 from mailer.sending.tools import SendingTools, journal_folder
 from mailer.sending.work import send_batches, sweep
+from recipients.models import Suppression
 from tests.conftest import NOW, SECRET_KEY, SUPPRESSION_KEY
 from tests.making import ScriptedRelay, make_campaign, make_recipients, relay_running, with_relay
 
@@ -84,7 +85,7 @@ def test_a_lost_claim_is_recovered_from_its_journal(runtime: Runtime, relay: Scr
     campaign_id = launch(runtime, 4)
     sent = Outcome(1, DeliveryState.SENT, relay="relay", code=250)
     bounced = Outcome(2, DeliveryState.BOUNCED, relay="relay", code=550, reason="gone")
-    die_with_notes(runtime, campaign_id, 1, sent, bounced, 3)
+    die_with_notes(runtime, campaign_id, bounced, 1, sent, 3)
 
     with runtime.sending_tools() as tools:
         sweep(tools, workers=1)
@@ -94,6 +95,37 @@ def test_a_lost_claim_is_recovered_from_its_journal(runtime: Runtime, relay: Scr
 
     assert states(runtime) == {1: "sent", 2: "bounced", 3: "uncertain", 4: "sent"}
     assert len(relay.accepted) == 1
+    with runtime.database.read() as db:
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+def test_who_was_refused_last_before_a_kill_is_offered_again(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    """The relay may have begun to refuse everybody, and too few had heard it to know."""
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 22)
+    taken, *refused = range(1, 22)
+    die_with_notes(
+        runtime,
+        campaign_id,
+        taken,
+        Outcome(taken, DeliveryState.SENT, relay="relay", code=250),
+        *(
+            Outcome(n, DeliveryState.BOUNCED, relay="relay", code=554, reason="access denied")
+            for n in refused
+        ),
+        22,
+    )
+    with runtime.sending_tools() as tools:
+        sweep(tools, workers=1)
+
+        assert states(runtime) == {taken: "sent", **dict.fromkeys(refused, "pending"), 22: "uncertain"}
+        with runtime.database.read() as db:
+            assert db.scalar(select(func.count()).select_from(Suppression)) == 0
+        send_batches(tools, campaign_id=campaign_id)
+
+    assert states(runtime) == {**dict.fromkeys(range(1, 22), "sent"), 22: "uncertain"}
     with runtime.database.read() as db:
         assert reconcile(db, find_campaign(db, "brev")).complete
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from mailer.campaigns.ledger import count_states, reconcile
 from mailer.campaigns.lifecycle import find_campaign
@@ -370,6 +370,37 @@ def test_too_few_letters_to_tell_whose_fault_it_is_go_later_and_count_no_attempt
         try_for(tools, campaign_id, 20)
 
     assert_finished(runtime, relay)
+
+
+def test_domains_that_stay_dead_are_put_off_and_do_not_hold_up_the_campaign(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    """Deferred among letters that arrive, they meet again in a batch of nobody else."""
+    dead = [f"p@doed{number}.example" for number in range(25)]
+    for address in dead:
+        relay.rcpt[address] = "450 4.1.2 Recipient address rejected: Domain not found"
+    alive = [f"p@levende{number}.example" for number in range(25)]
+    together = [address for pair in zip(dead, alive, strict=True) for address in pair]
+    runtime = with_relays(runtime, plain(relay, connections=1), retry_after="1h")
+    campaign_id = launch(runtime, *together)
+    with working(runtime) as tools:
+        send_batches(tools, campaign_id=campaign_id)
+        with runtime.database.read() as db:
+            assert count_states(db, campaign_id)["deferred"] == 25
+        now = real_now()
+        with runtime.database.write() as db:
+            db.execute(update(Delivery).where(Delivery.state == "deferred").values(due_at=now))
+        sweep(tools, workers=1)
+        send_batches(tools, campaign_id=campaign_id)
+
+    with runtime.database.read() as db:
+        put_off = db.execute(
+            select(Delivery.due_at, Delivery.attempts).where(Delivery.state == "deferred")
+        ).all()
+        assert reconcile(db, find_campaign(db, "brev")).ok
+    assert len(put_off) >= 20, "everybody of whom the relay was asked"
+    assert all(due_at > now for due_at, _ in put_off)
+    assert {attempts for _, attempts in put_off} == {1}, "the second was none: whose fault is it?"
 
 
 def test_a_relay_that_is_not_there_is_waited_for(runtime: Runtime) -> None:

@@ -1,6 +1,10 @@
 """Replies cut at any byte, and replies that make no sense at all, over a transport that only listens."""
 
+import asyncio
 import itertools
+import socket
+import struct
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +14,13 @@ from hypothesis import strategies as st
 
 from mailer.smtp.commands import length_of
 from mailer.smtp.connection import Connection
+from mailer.smtp.envelope import Mail
 from mailer.smtp.extensions import Extensions
 from mailer.smtp.line import Line
 from mailer.smtp.opening import Opened
 from mailer.smtp.patience import Patience
-from mailer.smtp.relays import parse_relay
+from mailer.smtp.pool import RelayPool
+from mailer.smtp.relays import Relay, parse_relay
 from mailer.smtp.slots import Slot, Slots
 from tests.smtp.scripted import Account, letters
 
@@ -292,3 +298,53 @@ def test_a_letter_may_take_long_as_long_as_some_of_it_leaves() -> None:
     bench.connection.look(now + 2)
     assert bench.ear.is_cut
     assert bench.told() == ["not sent"], "its dot never left"
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, ["not sent"]), (2, ["lost", "not sent"])])
+def test_what_the_kernel_had_not_taken_when_the_connection_broke_is_not_sent(
+    count: int, told: list[str]
+) -> None:
+    """The transport empties its buffer before it tells; that something was in it is known."""
+    bench = Bench(count)
+    bench.hear(LEAVE)
+    bench.ear.unsent = 5
+    bench.connection.pause_writing()
+    bench.ear.unsent = 0
+    bench.connection.connection_lost(ConnectionResetError())
+    assert bench.told() == told, "with two, the dot was not the last that was said"
+
+
+def test_a_dot_that_met_a_broken_connection_is_not_sent() -> None:
+    """Over a real socket that is reset between the invitation and the dot."""
+
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            peer: list[socket.socket] = []
+
+            def serve() -> None:
+                peer.append(listening.accept()[0])
+                peer[0].sendall(b"220 relay.example\r\n")
+                for reply in (b"250-relay.example\r\n250 PIPELINING\r\n", LEAVE):
+                    peer[0].recv(4_096)
+                    peer[0].sendall(reply)
+
+            class Resetting(Account):
+                def dot_leaves(self, mail: Mail, relay: Relay) -> bool:
+                    serving.join()
+                    listening.close()
+                    peer[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    peer[0].close()
+                    return super().dot_leaves(mail, relay)
+
+            serving = threading.Thread(target=serve, daemon=True)
+            serving.start()
+            account = Resetting(letters(2))
+            port = listening.getsockname()[1]
+            relay = parse_relay(f"smtp://127.0.0.1:{port}?starttls=never&connections=1")
+            pool = RelayPool([relay], greet_as="brev.example")
+            await pool.send(account)
+            assert account.noted == {"p0@d0.example"}
+            assert set(account.told["p0@d0.example"]) == {"not sent"}
+            await pool.close()
+
+    asyncio.run(scenario())

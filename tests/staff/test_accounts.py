@@ -1,11 +1,14 @@
 """Who may sign in, how often one may guess, and when a session ends."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database
@@ -318,14 +321,23 @@ def test_a_guesser_does_not_lock_a_colleague_out_of_a_browser_that_is_known(data
 
 
 @pytest.mark.usefixtures("_quick")
-def test_the_cookie_of_a_known_browser_is_one_accounts_and_one_passwords(database: Database) -> None:
+def test_the_cookie_of_a_known_browser_is_one_accounts(database: Database) -> None:
     add(database)
     add(database, "carl", "noget helt andet og langt")
     known = come(database, "carl", "noget helt andet og langt")
     assert known
     fail(database, FREE + 1)
 
-    for browser in (known.browser, "0" * 24 + "." + "0" * 32, "", "x", "é" * 24 + ".", "." * 80):
+    for browser in (
+        known.browser,
+        "0" * 24 + "." + "0" * 32,
+        known.browser[:-1],
+        f"1{known.browser}",
+        "",
+        "x",
+        "é" * 24 + ".",
+        "." * 80,
+    ):
         with pytest.raises(TooManyAttempts):
             come(database, browser=browser)
 
@@ -358,17 +370,134 @@ def test_made_up_names_fill_no_table_and_are_not_kept(database: Database) -> Non
 
 
 @pytest.mark.usefixtures("_quick")
-def test_strangers_wait_in_all_when_many_names_are_tried(
+def test_guesses_at_many_names_keep_no_stranger_from_another(database: Database) -> None:
+    add(database)
+    for number in range(120):
+        fail(database, 1, name=f"nobody{number}")
+    assert slot_of("bodil") not in {slot_of(f"nobody{number}") for number in range(120)}
+    assert come(database) is not None
+
+
+@pytest.mark.usefixtures("_quick")
+def test_who_is_to_wait_is_refused_without_a_writing_transaction(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailer.staff.attempts.FREE_IN_ALL", 3)
+    add(database)
+    fail(database, FREE + 1)
+
+    def write(_database: Database) -> None:
+        raise AssertionError("a transaction that writes")
+
+    monkeypatch.setattr(Database, "write", write)
+    with pytest.raises(TooManyAttempts):
+        come(database)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_browser_stays_known_when_the_password_changes(database: Database) -> None:
     add(database)
     known = come(database)
     assert known
-    for number in range(4):
-        fail(database, 1, name=f"nobody{number}")
+    with database.write() as db:
+        change_password(db, "bodil", "en ny og lang sætning", now=START + timedelta(days=1))
+    fail(database, FREE + 1)
 
-    with pytest.raises(TooManyAttempts) as told:
-        come(database, "another")
-    assert told.value.seconds <= 10
-    assert come(database, browser=known.browser) is not None
+    with pytest.raises(TooManyAttempts):
+        come(database, password="en ny og lang sætning")
+    assert come(database, password="en ny og lang sætning", browser=known.browser) is not None
+
+
+@pytest.mark.usefixtures("_quick")
+def test_cookies_collected_with_the_old_password_give_one_counter_for_guessing_the_new(
+    database: Database,
+) -> None:
+    add(database)
+    hoard = [come(database) for _ in range(FREE + 2)]
+    with database.write() as db:
+        change_password(db, "bodil", "en ny og lang sætning", now=START + timedelta(days=1))
+    for known in hoard[:-1]:
+        assert known
+        assert come(database, password="en forkert sætning", browser=known.browser) is None
+
+    assert hoard[-1]
+    with pytest.raises(TooManyAttempts):
+        come(database, browser=hoard[-1].browser)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_browser_is_not_known_to_the_next_account_of_that_name(database: Database) -> None:
+    add(database)
+    known = come(database)
+    assert known
+    with database.write() as db:
+        remove_account(db, "bodil")
+        add_account(db, "bodil", StaffRole.VIEWER, PASSWORD, now=START + timedelta(days=1))
+    fail(database, FREE + 1)
+
+    with pytest.raises(TooManyAttempts):
+        come(database, browser=known.browser)
+
+
+NEW = "en ny og lang sætning"
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda db: change_password(db, "bodil", NEW, now=START),
+        lambda db: remove_account(db, "bodil"),
+    ],
+    ids=["changed", "removed"],
+)
+def test_the_old_password_opens_nothing_while_it_is_being_changed_or_removed(
+    database: Database, monkeypatch: pytest.MonkeyPatch, deed: Callable[[Session], int]
+) -> None:
+    add(database)
+    with database.write() as db:
+        old = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+        find_account(db, "bodil").password_hash = old  # so that it would be kept anew
+    done = threading.Event()
+
+    def change() -> None:
+        with database.write() as db:
+            deed(db)
+            db.flush()
+            done.set()
+            time.sleep(0.3)  # meanwhile the sign-in goes as far as it can
+
+    changing = threading.Thread(target=change)
+
+    def match(password: str, kept: str | None) -> bool:
+        right = matches(password, kept)
+        changing.start()
+        assert done.wait(20)
+        return right
+
+    monkeypatch.setattr("mailer.staff.signing_in.matches", match)
+    assert come(database) is None
+    changing.join()
+
+    with database.read() as db:
+        assert db.scalar(select(func.count()).select_from(StaffSession)) == 0
+        assert all(matches(NEW, account.password_hash) for account in list_accounts(db))
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("name", ["\x00", "bodil\x00", "a" * 5000, "", "<b>"])
+def test_what_cannot_be_a_name_is_looked_at_and_counted_like_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    looked: list[str | None] = []
+
+    def match(password: str, kept: str | None) -> bool:
+        looked.append(kept)
+        return matches(password, kept)
+
+    monkeypatch.setattr("mailer.staff.signing_in.matches", match)
+    add(database)
+    fail(database, FREE + 1, name=name)
+
+    assert looked == [None] * (FREE + 1)
+    with pytest.raises(TooManyAttempts):
+        come(database, name)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from mailer.campaigns.models import Campaign
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.journal import Journal
 from mailer.tracking import draining
-from mailer.tracking.draining import AlreadyDraining, Deed, Drainer, Overtaken
+from mailer.tracking.draining import AlreadyDraining, Deed, Drainer, NothingTaken, Overtaken
 from mailer.tracking.journals import (
     SET_ASIDE,
     drainer_lives,
@@ -321,3 +322,114 @@ def test_more_than_one_transaction_s_worth_is_moved(
 
     assert make_drainer(database, folder).drain() == 23
     assert counted(database) == 23
+
+
+def test_while_others_are_busy_a_dead_process_s_journal_is_removed(
+    database: Database, folder: Path
+) -> None:
+    dead = write(folder, VISIT)
+    drainer = make_drainer(database, folder)
+    drainer.drain()
+    dead.close()
+    grow_old(folder)
+    busy = write(folder, VISIT)
+
+    assert drainer.drain() == 1
+
+    assert find_journals(folder) == [busy.path]
+
+
+def test_more_journals_than_may_be_open_at_once_are_moved(database: Database, folder: Path) -> None:
+    for _ in range(draining._MOST_JOURNALS + 250):
+        write(folder, VISIT).close()
+    drainer = make_drainer(database, folder)
+    counted(database)  # a connection is there
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = len(list(Path("/proc/self/fd").iterdir())) + draining._MOST_JOURNALS + 50
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        while drainer.drain():
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert counted(database) == draining._MOST_JOURNALS + 250
+
+
+def test_journals_with_nothing_but_a_torn_line_hold_up_no_other(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "_MOST_JOURNALS", 2)
+    for _ in range(4):
+        write(folder).append(b'["torn')
+    grow_old(folder)
+    write(folder, VISIT)
+
+    assert make_drainer(database, folder).drain() == 1
+
+
+def test_where_every_line_is_refused_they_wait(database: Database, folder: Path) -> None:
+    def refuse(db: Session, seen: Sighting) -> bool:
+        raise KeyError("a fault of ours")
+
+    def do(db: Session, seen: Sighting) -> bool:
+        return True
+
+    with database.write() as db:
+        db.add(Campaign(id=1, name="brev", letter="brev", tracking="none", created_at=NOW))
+    write(folder, *[DEED] * 20)
+
+    with pytest.raises(NothingTaken):
+        make_drainer(database, folder, refuse).drain()
+    assert not (folder / SET_ASIDE).exists()
+    assert rows(database) == {}
+
+    assert make_drainer(database, folder, do).drain() == 20
+    assert counted(database) == 20
+
+
+def test_what_is_no_line_s_fault_sets_none_aside(database: Database, folder: Path) -> None:
+    def fail(db: Session, seen: Sighting) -> bool:
+        raise RuntimeError("a fault of ours")
+
+    write(folder, VISIT, DEED)
+
+    with pytest.raises(RuntimeError):
+        make_drainer(database, folder, fail).drain()
+
+    assert not (folder / SET_ASIDE).exists()
+    assert rows(database) == {}
+    assert unmoved_bytes(folder) > 0
+
+
+def test_a_line_is_not_moved_before_it_is_set_aside(database: Database, folder: Path) -> None:
+    write(folder, VISIT).append(b'["flew"]\n')
+    (folder / SET_ASIDE).mkdir()
+    drainer = make_drainer(database, folder)
+    with pytest.raises(OSError, match="directory"):
+        drainer.drain()
+    assert rows(database) == {}
+
+    (folder / SET_ASIDE).rmdir()
+    drainer.drain()
+
+    assert counted(database) == 1
+    assert len((folder / SET_ASIDE).read_bytes().splitlines()) == 1
+    assert read_progress(folder).set_aside == 1
+
+
+def test_however_long_the_outage_it_is_tried_again(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drainer, tries = make_drainer(database, folder), 0
+
+    def fail() -> int:
+        nonlocal tries
+        tries += 1
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(drainer, "drain", fail)
+    monkeypatch.setattr(draining, "wait", lambda pause, is_stopping: None)
+    drainer.run(lambda: tries > 1100)
+
+    assert tries > 1100

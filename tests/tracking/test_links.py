@@ -1,5 +1,8 @@
 """The table of links: live within seconds, and never a redirect to anywhere else."""
 
+import json
+from pathlib import Path
+
 import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
@@ -142,3 +145,18 @@ def test_a_number_has_one_spelling(text: str) -> None:
 def test_a_plain_number_is_read() -> None:
     assert parse_number("0") == 0
     assert parse_number("142") == 142
+
+
+def test_what_only_the_copy_says_is_asked_for_until_the_database_was_read(
+    db: Session, tmp_path: Path
+) -> None:
+    copy = tmp_path / "links.json"
+    copy.write_text(json.dumps([[1, 1, "/gammel", "link", None]]))
+    table = LinkTable(OURS, path=copy)
+    table.looking()
+    assert table.is_stale
+    assert table.needs_look(1, 1)
+
+    table.load(db)
+    assert not table.is_stale
+    assert not table.needs_look(1, 1)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, Delivery
-from mailer.tracking.log import personal_position, record
+from mailer.tracking.log import record
 from mailer.tracking.models import Label, Manner, TrackingCount, TrackingEvent, TrackingKind, UserAgent
 from mailer.tracking.sightings import Sighting
 from recipients.models import Recipient, TrackingChoice
@@ -71,21 +71,24 @@ def test_mode_and_person_decide_what_is_personal(
 ) -> None:
     campaign_id = send(db, mode=mode, choice=choice)
 
-    assert personal_position(db, campaign_id, 1) == (1 if personal else None)
     assert record(db, [click(campaign_id)], zone=ZONE) == 1
     assert logged(db) == ([1] if personal else [])
     assert counted(db) == (0 if personal else 1)
 
 
-def test_nobodys_position_is_nobodys(db: Session) -> None:
-    assert personal_position(db, send(db, mode="personal"), 0) is None
+def test_what_nobody_does_is_nobodys(db: Session) -> None:
+    record(db, [click(send(db, mode="personal"), 0)], zone=ZONE)
+
+    assert logged(db) == []
 
 
-def test_an_erased_person_leaves_no_position(db: Session) -> None:
+def test_an_erased_person_is_not_logged(db: Session) -> None:
     campaign_id = send(db, mode="personal")
     db.execute(delete(Recipient))
 
-    assert personal_position(db, campaign_id, 1) is None
+    record(db, [click(campaign_id)], zone=ZONE)
+
+    assert logged(db) == []
 
 
 def test_an_objection_silences_links_already_sent(db: Session) -> None:

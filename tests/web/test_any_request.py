@@ -1,15 +1,17 @@
 """Whatever is asked, however: an answer, its headers of safety, and nothing of what was asked in it."""
 
 import string
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailer.tracking.tokens import Purpose
+from mailer.web.staff import is_staff
+from mailer.web.staff_door import SIGN_IN
 from tests.web.conftest import Mailing, Reader
-from tests.web.raw import STORED, TRACES, Headers, ask
+from tests.web.raw import STORED, TRACES, Answer, Headers, ask
 
 KILROY = "kilroy7f3a"
 """Stands in everything that is asked, and must stand in nothing that is answered."""
@@ -29,6 +31,7 @@ PLACES = (
     "/robots.txt",
     "/static/page.css",
     "/staff",
+    "/staff/sign-in",
 )
 texts = st.text(max_size=40) | st.text(alphabet=string.printable, max_size=40) | st.just("")
 pieces = st.builds(
@@ -100,22 +103,42 @@ def assert_harmless(reader: Reader, method: str, target: str, headers: Headers, 
     told = (method, target, answer.status)
     assert 200 <= answer.status < 500, told
     assert answer.header(b"x-content-type-options") == b"nosniff", told
-    assert answer.header(b"referrer-policy") == b"no-referrer", told
     assert answer.header(b"x-frame-options") == b"DENY", told
     assert b"default-src 'none'" in (answer.header(b"content-security-policy") or b""), told
-    assert answer.header(b"set-cookie") is None, told
     assert answer.header(b"server") is None, told
     assert answer.header(b"access-control-allow-origin") is None, told
     assert not any(set(name + value) & set(b"\r\n\x00") for name, value in answer.headers), told
     assert not any(KILROY.encode() in name + value for name, value in answer.headers), told
     assert KILROY.encode() not in answer.body, told
-    location = answer.header(b"location")
-    assert location is None or location.decode() in STORED, told
+    path = unquote(target.partition("?")[0], errors="replace")
+    if is_staff(path) and path.isprintable():
+        assert_staff_only_are_let_in(answer)
+    else:
+        assert answer.header(b"referrer-policy") == b"no-referrer", told
+        assert answer.header(b"set-cookie") is None, told
+        location = answer.header(b"location")
+        assert location is None or location.decode() in STORED, told
     if answer.status >= 400:
         assert not TRACES.search(answer.body), told
         assert answer.header(b"cache-control") == b"no-store", told
     if target.startswith(("/o/", "/c/", "/u/", "/v/", "/p/", "/r/")):
         assert answer.header(b"x-robots-tag") == b"noindex, nofollow", told
+
+
+def assert_staff_only_are_let_in(answer: Answer) -> None:
+    """A stranger is led to the sign-in page, whose form and cookie are new and this site's alone."""
+    assert answer.status in {303, 403, 405, 413, 414, 431} or (
+        answer.status == 200 and b'name="password"' in answer.body
+    )
+    assert answer.header(b"x-robots-tag") == b"noindex, nofollow"
+    if answer.status in {200, 303, 403}:  # forms need their origin told to this site
+        assert answer.header(b"referrer-policy") == b"same-origin"
+        assert answer.header(b"cache-control") == b"no-store"
+    if answer.status == 303:
+        assert answer.header(b"location") == SIGN_IN.encode()
+    cookie = answer.header(b"set-cookie")
+    assert cookie is None or cookie.startswith(b"staff-form=")
+    assert cookie is None or {b"HttpOnly", b"SameSite=strict"} <= set(cookie.split(b"; "))
 
 
 def test_no_request_at_a_door_for_tokens_does_harm(
@@ -145,6 +168,10 @@ def test_no_request_at_a_door_for_tokens_does_harm(
 def test_no_request_at_an_open_page_does_harm(reader: Reader, mailing: Mailing) -> None:
     @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(METHODS), st.sampled_from(PLACES), pieces, pieces, any_headers(), bodies)
+    @example("GET", "/staff", "", "", [], b"")
+    @example("GET", "/staff", "/%00", "", [], b"")
+    @example("GET", "/staff/sign-in", "", "", [], b"")
+    @example("POST", "/staff/sign-in", "", "", [], b"form=1")
     def check(method: str, place: str, more: str, query: str, headers: Headers, body: bytes) -> None:
         kilroy = f"/{KILROY}" if more else ""
         assert_harmless(reader, method, f"{place}{more}{kilroy}?{KILROY}={query}", headers, body)

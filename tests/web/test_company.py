@@ -13,6 +13,8 @@ import pytest
 
 from mailer.embedded.services import free_port
 from mailer.tracking.journals import drainer_lives, web_folder
+from mailer.web import company
+from mailer.web.company import Program, keeping, pause_before_restart
 from tests.conftest import SECRET_KEY, SUPPRESSION_KEY
 from tests.web.conftest import FIREFOX, Mailing
 
@@ -98,3 +100,28 @@ def test_it_starts_without_the_database_and_redirects_and_promises(mailing: Mail
 
     assert mailing.suppressed() is not None
     assert len(mailing.seen()) == 2
+
+
+def test_what_keeps_dying_is_started_more_slowly_but_always_within_five_seconds() -> None:
+    pauses = [pause_before_restart(deaths) for deaths in (1, 2, 8, 5000)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 1 < pauses[-1] < 5
+
+
+@pytest.mark.parametrize(("steady_seconds", "counts"), [(60.0, [1, 2, 3]), (0.0, [1, 1, 1])])
+def test_the_death_of_what_lived_a_while_begins_a_new_count(
+    monkeypatch: pytest.MonkeyPatch, steady_seconds: float, counts: list[int]
+) -> None:
+    told: list[int] = []
+
+    def pause(deaths: int) -> float:
+        told.append(deaths)
+        return 0.0
+
+    monkeypatch.setattr(company, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(company, "_STEADY_SECONDS", steady_seconds)
+    monkeypatch.setattr(company, "pause_before_restart", pause)
+    with keeping(Program((sys.executable, "-c", "pass"), os.environ)):
+        wait_until(lambda: len(told) >= 3)
+
+    assert told[:3] == counts

@@ -7,7 +7,17 @@ import pytest
 
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.tokens import Purpose, Tokens
-from mailer.web.limits import AT_ONCE, DEEDS_AT_ONCE, PER_HOUR, Limits, Load, is_somebodys
+from mailer.web.limits import (
+    AT_ONCE,
+    DEEDS_AT_ONCE,
+    DEEDS_PER_HOUR,
+    PER_HOUR,
+    UNDOS_AT_ONCE,
+    UNDOS_PER_HOUR,
+    Limits,
+    Load,
+    is_somebodys,
+)
 from tests.conftest import SECRET_KEY
 from tests.web.conftest import Mailing, Reader
 
@@ -140,6 +150,38 @@ def test_deeds_have_a_lower_limit_and_looking_goes_on(reader: Reader, mailing: M
     assert codes == [404] * DEEDS_AT_ONCE + [429]
     assert reader.get(path).status_code == 404
     assert DEEDS_AT_ONCE < AT_ONCE
+
+
+def test_no_number_of_undos_keeps_a_recipient_from_saying_no(reader: Reader, mailing: Mailing) -> None:
+    path = mailing.path("unsubscribe")
+    codes = [reader.post(path, data={"choice": "undo"}).status_code for _ in range(DEEDS_AT_ONCE + 5)]
+    assert codes == [200] * UNDOS_AT_ONCE + [429] * (len(codes) - UNDOS_AT_ONCE)
+    refused = reader.post(path, data={"choice": "undo"})
+    assert int(refused.headers["retry-after"]) * UNDOS_PER_HOUR == 3600
+    assert refused.headers["cache-control"] == "no-store"
+
+    assert reader.post(path, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+    assert reader.post(path, data={"choice": "letters"}).status_code == 200
+    assert mailing.suppressed() is not None
+
+
+def test_who_fills_the_bucket_of_the_noes_has_said_no(reader: Reader, mailing: Mailing) -> None:
+    path = mailing.path("unsubscribe")
+    while reader.post(path).status_code == 200:
+        pass
+
+    assert mailing.suppressed() is not None
+    assert UNDOS_PER_HOUR < DEEDS_PER_HOUR
+    assert UNDOS_AT_ONCE < DEEDS_AT_ONCE
+
+
+def test_a_reminder_taken_back_over_and_over_can_still_be_asked_for(
+    reader: Reader, mailing: Mailing
+) -> None:
+    path = mailing.path("remind", "midtjylland")
+    codes = [reader.post(path, data={"choice": "undo"}).status_code for _ in range(UNDOS_AT_ONCE + 1)]
+    assert codes == [200] * UNDOS_AT_ONCE + [429]
+    assert reader.post(path).status_code == 200
 
 
 def test_pages_of_nobody_in_particular_have_no_limit_of_their_own(

@@ -1,14 +1,25 @@
 """Plain requests are answered at once, all others all the same, and each in its turn."""
 
 import socket
+import time
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailer.foundation.clock import Clock
 from mailer.tracking.models import Manner, TrackingKind
+from mailer.web import bounded
+from mailer.web.app import build_front
+from mailer.web.limits import Load
 from mailer.web.plain import LONGEST, read_plain
+from mailer.web.recording import Recorder
+from mailer.web.site import open_site
+from tests.conftest import NOW
 from tests.web.conftest import FIREFOX, Mailing, serving
 
 TOKEN = "ab1-1267" + "0" * 20
@@ -139,3 +150,73 @@ def test_requests_of_all_kinds_in_one_connection_are_answered_in_order(mailing: 
         statuses = [part.split(b" ", 1)[0] for part in answer.split(b"HTTP/1.1 ")[1:]]
         assert statuses == [b"200", b"200", b"302", b"200", b"200", b"302", b"200"]
     assert len(mailing.seen()) == 10
+
+
+def test_a_forged_click_leaves_no_moment_to_the_next(mailing: Mailing) -> None:
+    moments = [NOW]
+    clock = Clock(mailing.runtime.settings.state_dir, real=lambda: moments[-1])
+    with serving(replace(mailing.runtime, clock=clock)) as base:
+        assert httpx.get(f"{base}/c/{TOKEN}/1").status_code == 404
+        moments.append(NOW + timedelta(hours=9))
+        assert httpx.get(base + mailing.path("click", 2)).status_code == 302
+
+    assert [event.at for event in mailing.seen()] == [NOW + timedelta(hours=9)]
+
+
+def test_a_request_is_charged_once_whoever_answers_it(mailing: Mailing) -> None:
+    load = Load(1, ticking=lambda: 0.0)
+    front = build_front(replace(open_site(mailing.runtime), load=load))
+
+    assert front.answer_at_once(request(f"GET /c/{TOKEN}/1"), None, b"") is None
+    assert load.take()  # the application's
+
+
+def test_over_the_whole_limit_nothing_is_answered_at_once(mailing: Mailing) -> None:
+    front = build_front(replace(open_site(mailing.runtime), load=Load(1, ticking=lambda: 0.0)))
+    pixel = request(f"GET {mailing.path('open_pixel')}")
+
+    assert front.answer_at_once(pixel, None, b"") is not None
+    assert front.answer_at_once(pixel, None, b"") is None
+
+
+def test_nobody_waits_for_ever_whatever_the_journal_meets(
+    mailing: Mailing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, met = Recorder.flush, []
+
+    def fail_once(recorder: Recorder) -> None:
+        if recorder.unwritten and not met:
+            met.append(True)
+            raise RuntimeError("something nobody thought of")
+        flush(recorder)
+
+    monkeypatch.setattr(Recorder, "flush", fail_once)
+    with serving(mailing.runtime) as base:
+        assert httpx.get(base + mailing.path("open_pixel"), timeout=20).status_code == 200
+    assert met
+
+
+def test_a_damaged_count_of_losses_keeps_no_answer_back(mailing: Mailing) -> None:
+    folder = mailing.runtime.settings.state_dir / "web"
+    folder.mkdir(parents=True)
+    (folder / "lost").write_bytes(b"\0garbage")
+    with serving(mailing.runtime) as base:
+        assert httpx.get(base + mailing.path("open_pixel"), timeout=20).status_code == 200
+    assert len(mailing.seen()) == 1
+
+
+def test_who_does_not_read_our_answers_is_hung_up_on(
+    mailing: Mailing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "MESSAGE_SECONDS", 0.2)
+    with serving(mailing.runtime) as base:
+        size = len(httpx.get(base + "/startpakke.pdf").content)
+        count = 40_000_000 // size
+        with socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2])), 20) as connection:
+            connection.sendall(request("GET /startpakke.pdf", "Host: x\r\n") * count)
+            time.sleep(2)
+            received = 0
+            with suppress(ConnectionError):
+                while received < size * count and (part := connection.recv(1_000_000)):
+                    received += len(part)
+    assert received < size * count

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from mailer.tracking.journals import find_journals, read_losses, unmoved_bytes
+from mailer.foundation.journal import JournalHeld, take_over
+from mailer.tracking.journals import add_losses, find_journals, read_losses, unmoved_bytes
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.sightings import BadLine, Sighting, read_line, write_line
+from mailer.web import recording
 from mailer.web.recording import LARGEST_BYTES, LONGEST_SECONDS, NotKept, Recorder
 from tests.conftest import NOW
 
@@ -193,3 +195,50 @@ def test_what_is_not_known_to_be_moved_is_told(tmp_path: Path) -> None:
     recorder.note(VISIT)
 
     assert recorder.unmoved == unmoved_bytes(tmp_path) == len(write_line(VISIT))
+
+
+def test_an_old_journal_is_let_go_of_though_nothing_more_is_seen(tmp_path: Path) -> None:
+    ticks = Ticks()
+    recorder = Recorder(tmp_path, ticking=ticks)
+    recorder.note(VISIT)
+    (path,) = find_journals(tmp_path)
+    recorder.let_go_of_old()
+    with pytest.raises(JournalHeld), take_over(path):
+        pass
+
+    ticks.at += LONGEST_SECONDS
+    recorder.let_go_of_old()
+
+    with take_over(path):
+        pass
+    recorder.note(VISIT)
+    assert noted(tmp_path) == [VISIT] * 2
+
+
+def test_nothing_is_written_to_a_journal_whose_name_may_be_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    recorder = Recorder(tmp_path)
+    with monkeypatch.context() as patching:
+        patching.setattr(recording, "_sync_folder", fail)
+        for _ in range(2):
+            with pytest.raises(NotKept):
+                asyncio.run(recorder.note_deed(DEED))
+        assert find_journals(tmp_path) == []
+    asyncio.run(recorder.note_deed(DEED))
+
+    assert noted(tmp_path) == [DEED]
+
+
+@pytest.mark.parametrize("damaged", [b"\0" * 20, b"garbage\n", b"-5\n", b"9" * 5000, b"1 2"])
+def test_losses_are_counted_whatever_stands_in_their_place(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "lost").write_bytes(damaged)
+    before = read_losses(tmp_path)
+
+    add_losses(tmp_path, 2)
+
+    assert before >= 0
+    assert read_losses(tmp_path) >= 2

@@ -1,9 +1,14 @@
 """The staff pages from outside: nothing without a session, nothing from another site's form."""
 
 import re
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
+import anyio
 import httpx
 import pytest
 from argon2 import PasswordHasher
@@ -11,13 +16,16 @@ from sqlalchemy import select, update
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
 from mailer.foundation.clock import real_now
+from mailer.foundation.database import Database, open_database
 from mailer.foundation.settings import Settings
 from mailer.runtime import Runtime
 from mailer.staff import passwords
 from mailer.staff.accounts import add_account, remove_account
 from mailer.staff.models import StaffRole, StaffSession
 from mailer.staff.sessions import IDLE
-from mailer.tracking.models import Label, TrackingEvent, TrackingKind
+from mailer.staff.signing_in import SignedIn
+from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
+from mailer.web import staff_door
 from mailer.web.guards import PAGE_POLICY
 from tests.conftest import NOW
 from tests.web.conftest import Mailing, Reader, open_reader, outage
@@ -83,6 +91,21 @@ class Staff:
             else:
                 self.cookies.pop(name, None)
         return response
+
+
+@pytest.fixture(autouse=True)
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Database]]:
+    """The databases that staff pages open for themselves."""
+    databases: list[Database] = []
+
+    def open_one(url: str) -> Database:
+        databases.append(open_database(url))
+        return databases[-1]
+
+    monkeypatch.setattr("mailer.web.staff.open_database", open_one)
+    yield databases
+    for each in databases:
+        each.dispose()
 
 
 @pytest.fixture
@@ -245,8 +268,20 @@ def test_a_viewer_does_not_see_why_letters_failed(
         db.execute(
             update(Delivery)
             .where(Delivery.position == 2)
-            .values(state=DeliveryState.UNCERTAIN, reason="connection lost after the dot", relay="mx:25")
+            .values(
+                state=DeliveryState.FAILED, code=550, reason="User kim.hansen unknown", relay="mx:25"
+            )
         )
+        for position in range(3, 8):
+            db.add(
+                Delivery(
+                    campaign_id=mailing.campaign_id,
+                    position=position,
+                    state=DeliveryState.UNCERTAIN,
+                    reason="connection lost after the dot",
+                    relay="mx:25",
+                )
+            )
     staff.sign_in()
     admin = Staff(reader)
     admin.sign_in("admin")
@@ -259,6 +294,8 @@ def test_a_viewer_does_not_see_why_letters_failed(
     told = admin.get(path).text
     assert "connection lost after the dot" in told
     assert "@" not in told
+    assert "550" in told
+    assert "kim.hansen" not in told
 
 
 def test_no_page_tells_who_anybody_is(signed_in: Staff, mailing: Mailing) -> None:
@@ -280,9 +317,22 @@ def test_what_fewer_than_five_recipients_did_is_not_shown(signed_in: Staff, mail
                 at=NOW,
             )
         )
+        db.add(
+            TrackingCount(
+                campaign_id=mailing.campaign_id,
+                day=NOW.date(),
+                kind=TrackingKind.PASS_ON,
+                link_number=0,
+                subject="",
+                label=Label.PERSON,
+                reason="test",
+                total=1,
+            )
+        )
     text = signed_in.get(campaign_path(mailing)).text
 
     assert "færre end fem modtagere" in text
+    assert "sendt videre" not in text
     assert "Åbnet" not in text
     assert "Åbninger" not in text
 
@@ -355,12 +405,118 @@ def test_guessing_ends_in_waiting(staff: Staff) -> None:
     assert "staff-session" not in staff.cookies
 
 
-def test_an_outage_shows_nothing_and_signs_nobody_in(signed_in: Staff, mailing: Mailing) -> None:
+def test_an_outage_shows_nothing_and_signs_nobody_in(
+    signed_in: Staff, mailing: Mailing, opened: list[Database]
+) -> None:
     signed_in.get(campaign_path(mailing))
-    with outage(mailing.runtime.database):
+    with outage(opened[0]):
         answer = signed_in.get(campaign_path(mailing))
+        assert Staff(signed_in.reader).sign_in().status_code == 503
     assert answer.status_code == 503
     assert "brev-personal" not in answer.text
+
+
+def test_readers_who_hold_every_connection_keep_no_staff_out(staff: Staff, mailing: Mailing) -> None:
+    mailing.runtime.database.engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+    with ExitStack() as held:
+        for _ in range(15):
+            held.enter_context(mailing.runtime.database.engine.connect())
+        assert staff.sign_in().status_code == 303
+        assert staff.get("/staff").status_code == 200
+
+
+def test_having_no_connection_left_is_an_outage(signed_in: Staff, opened: list[Database]) -> None:
+    opened[0].engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+    with ExitStack() as held:
+        for _ in range(15):
+            held.enter_context(opened[0].engine.connect())
+        answer = signed_in.get("/staff")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "60"
+
+
+def test_a_crowd_of_strangers_is_told_to_come_again_and_a_known_browser_comes_in(
+    signed_in: Staff, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave, real = threading.Event(), staff_door.sign_in
+
+    def slow(database: Database, name: str, password: str, **more: Any) -> SignedIn | None:
+        assert name == "bodil" or leave.wait(30)
+        return real(database, name, password, **more)
+
+    monkeypatch.setattr(staff_door, "sign_in", slow)
+    stranger = Staff(reader)
+    form = FIELD.search(stranger.get("/staff/sign-in").text)
+    assert form
+    fields = {"form": form[1], "name": "ukendt", "password": "x"}
+    told = {"Origin": HERE, "Cookie": f"staff-form={stranger.cookies['staff-form']}"}
+    answers: list[httpx.Response] = []
+
+    async def crowd() -> None:
+        transport = httpx.ASGITransport(app=reader.app)
+        async with httpx.AsyncClient(transport=transport, base_url=HERE, headers=told) as client:
+
+            async def come() -> None:
+                answers.append(await client.post("/staff/sign-in", data=fields))
+
+            async with anyio.create_task_group() as coming:
+                for _ in range(30):
+                    coming.start_soon(come)
+
+    try:
+        done = reader.portal.start_task_soon(crowd)
+        while len(answers) < 8:
+            assert not done.done()
+            time.sleep(0.01)
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.headers["retry-after"] for answer in answers} == {"5"}
+        del signed_in.cookies["staff-session"]
+        assert signed_in.sign_in().status_code == 303
+    finally:
+        leave.set()
+    done.result(60)
+    assert len([answer for answer in answers if answer.status_code == 503]) == 8
+
+
+def test_a_crowd_with_made_up_sessions_is_told_to_come_again(
+    signed_in: Staff, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave, real = threading.Event(), staff_door.find_visitor
+
+    def slow(db: Any, token: str, **more: Any) -> Any:
+        assert token != "x" * 43 or leave.wait(30)
+        return real(db, token, **more)
+
+    monkeypatch.setattr(staff_door, "find_visitor", slow)
+    statuses: list[int] = []
+
+    async def crowd() -> None:
+        transport = httpx.ASGITransport(app=reader.app)
+        told = {"Cookie": f"staff-session={'x' * 43}"}
+        async with httpx.AsyncClient(transport=transport, base_url=HERE, headers=told) as client:
+
+            async def come() -> None:
+                statuses.append((await client.get("/staff")).status_code)
+
+            async with anyio.create_task_group() as coming:
+                for _ in range(30):
+                    coming.start_soon(come)
+
+    try:
+        done = reader.portal.start_task_soon(crowd)
+        while len(statuses) < 7:
+            assert not done.done()
+            time.sleep(0.01)
+        assert set(statuses) == {503}
+        assert signed_in.get("/staff").status_code == 200
+    finally:
+        leave.set()
+    done.result(60)
+    assert sorted(statuses) == [303] * 23 + [503] * 7
+
+
+def test_a_name_that_cannot_be_one_is_answered_like_any_other(staff: Staff) -> None:
+    assert staff.sign_in("\x00").text.count("Navn eller adgangskode er forkert.") == 1
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "99999999999999999999", "1.5", "x", "%00"])

@@ -158,6 +158,7 @@ def test_a_reader_may_choose_the_language(reader: Reader, mailing: Mailing) -> N
         ("de,en;q=0.8,da;q=0.5", "en"),
         ("en;q=0.5, da", "da"),
         ("en;q=0", "da"),
+        ("da; q=0.1, en ; Q=0.9", "en"),
         ("", "da"),
         ("x" * 3000 + ",;;q=q,en;q=nan", "da"),
     ],
