@@ -24,6 +24,11 @@ _SOMEBODY_WAITS = """SELECT count(*) FROM pg_stat_activity
     WHERE wait_event_type = 'Lock' AND datname = current_database()"""
 
 
+def _somebody_waits(database: Database) -> bool:
+    with database.read() as db:  # one transaction sees one and the same moment of these statistics
+        return bool(db.scalar(text(_SOMEBODY_WAITS)))
+
+
 def finished(db: Session, count: int, state: DeliveryState) -> Campaign:
     campaign = sending(db, count, size=max(count, 1))
     finalise(db, campaign, dict.fromkeys(range(1, count + 1), state))
@@ -145,9 +150,10 @@ def test_a_letter_settled_while_it_is_chosen_is_not_sent_again(postgres_url: str
         assert settle_uncertain(db, campaign_id, 1, evidence="a click came back", now=NOW)
         thread = threading.Thread(target=again)
         thread.start()
-        with database.read() as watching:
-            while not watching.scalar(text(_SOMEBODY_WAITS)):
-                time.sleep(0.01)
+        until = time.monotonic() + 20
+        while not _somebody_waits(database):
+            assert time.monotonic() < until
+            time.sleep(0.01)
     thread.join(20)
 
     assert counts == [1]
