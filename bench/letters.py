@@ -86,6 +86,7 @@ def prepare(folder: Path, size: int) -> tuple[LetterTools, CampaignLetter, list[
     """The shipped letter with tracking on, and recipients of the generated population."""
     settings = load_settings(
         state_dir=folder,
+        database_url=f"sqlite:///{folder / 'bench.sqlite'}",  # whatever stands in the environment
         secret_key="bench" * 8,
         suppression_key="bench" * 8,
         sender="Center for Offentlig Innovation <brev@coi.example>",
