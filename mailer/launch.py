@@ -1,8 +1,9 @@
-"""The one function that starts a campaign, reminders too: copy the letter, store the links, freeze."""
+"""The one place where a campaign starts, reminders too: copy the letter, store the links, freeze."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.engine import CursorResult
@@ -11,24 +12,14 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.audience import freeze_audience
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.lifecycle import create_campaign
-from mailer.campaigns.models import Batch, Campaign, CampaignState, Link
+from mailer.campaigns.models import LONGEST_NAME, Batch, Campaign, CampaignState, Link
 from mailer.campaigns.timetable import Timetable, Wishes, plan_parts
-from mailer.events.errors import AlreadySent
-from mailer.events.reminders import (
-    PlannedReminder,
-    due_reminders,
-    reminder_audience,
-    reminder_letters,
-    store_sent,
-)
 from mailer.foundation.clock import real_now
-from mailer.foundation.database import Database
-from mailer.foundation.log import get_log
 from mailer.foundation.settings import Settings, SettingsError, TrackingMode
-from mailer.rendering.errors import LetterError
+from mailer.rendering.enclosures import Enclosure
 from mailer.sending.checks import check_events, check_settings
 from mailer.sending.findings import Finding, Gravity
-from mailer.sending.frozen import CampaignLetter
+from mailer.sending.frozen import CampaignLetter, FrozenChange
 from mailer.sending.letters import LetterTools
 from mailer.sending.preflight import NOBODY, try_samples
 from mailer.sending.preparing import prepare_letter
@@ -37,7 +28,6 @@ from mailer.smtp.relays import Relay
 from recipients.runs import require_no_import_running
 from recipients.segments import find_segment, select_segment
 
-_log = get_log(__name__)
 _MOST_TOLD = 3
 _AT_ONCE = Wishes()
 
@@ -77,16 +67,18 @@ class Launched:
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchedReminder:
-    """A reminder that went its way."""
+class Notice:
+    """A letter about one event that goes by itself."""
 
-    event_slug: str
-    lead: str
-    campaign_id: int | None
-    """None if nobody was to be reminded."""
-    campaign_name: str | None
-    audience: int
-    late: bool
+    name: str
+    """What its campaign is to be called; a number is put to it where there is one already."""
+    letter: str
+    event_slug: str | None
+    tracking: TrackingMode
+    legal_basis: str | None
+    changes: tuple[FrozenChange, ...] = ()
+    enclosures: tuple[Enclosure, ...] = ()
+    """Files that go with every copy, beside those the letter names itself."""
 
 
 def launch_campaign(
@@ -141,39 +133,46 @@ def launch_campaign(
     )
 
 
-def launch_due_reminders(
-    tools: LaunchTools, database: Database, *, now: datetime
-) -> list[LaunchedReminder]:
-    """Start every reminder that is due; harmless when repeated or doubled.
-
-    Each is launched and noted as sent in one transaction, so that of two ticks at once one wins.
+def launch_notice(
+    tools: LaunchTools, db: Session, notice: Notice, recipients: Select[int], *, now: datetime
+) -> Launched | None:
+    """Start a letter about one event by itself; after the commit its batches can be claimed.
 
     Args:
+        recipients: ids; who may not be written to is the caller's to leave out.
         now: the clock people see.
 
+    Returns:
+        None if nobody was to get it; nothing was changed.
+
     Raises:
-        SettingsError: there is no sender or relay; every reminder stays due.
+        LetterNotFound, LetterError: the letter cannot be rendered.
+        LaunchRefused: it would read wrong to somebody.
     """
-    require_sending_settings(tools)
-    letters = {source.name: source for source in reminder_letters(tools.letters.folders)}
-    with database.read() as db:
-        due = due_reminders(
-            db,
-            list(letters.values()),
-            now=now,
-            zone=tools.settings.zone,
-            grace=timedelta(hours=tools.settings.reminder_grace_hours),
-        )
-    launched = []
-    for reminder in due:
-        try:
-            with database.write() as db:
-                launched.append(_launch_reminder(tools, db, reminder, now=now))
-        except AlreadySent:
-            _log.info("reminder was launched by another tick", reminder=_name_of(reminder))
-        except (LetterError, LaunchRefused, NotAllowedNow) as error:
-            _log.error("reminder cannot be launched", reminder=_name_of(reminder), error=str(error))
-    return launched
+    if not db.scalar(select(func.count()).select_from(recipients.subquery())):
+        return None
+    campaign = create_campaign(
+        db,
+        _free_name(db, notice.name),
+        letter=notice.letter,
+        segment=None,
+        tracking=notice.tracking,
+        legal_basis=notice.legal_basis,
+        now=now,
+        auto_submitted=True,
+    )
+    letter = prepare_letter(
+        tools.letters,
+        db,
+        campaign,
+        now=now,
+        about=notice.event_slug,
+        changes=notice.changes,
+        enclosures=notice.enclosures,
+    )
+    notes = _prove(tools, db, campaign, letter, recipients)
+    audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=None)
+    return Launched(campaign.id, campaign.name, audience, campaign.state, tuple(notes), 1, now, now)
 
 
 def require_sending_settings(tools: LaunchTools) -> None:
@@ -185,35 +184,6 @@ def require_sending_settings(tools: LaunchTools) -> None:
     for finding in check_settings(tools.settings, tools.relays):
         if finding.gravity is Gravity.ERROR:
             raise SettingsError(finding.detail)
-
-
-def _launch_reminder(
-    tools: LaunchTools, db: Session, reminder: PlannedReminder, *, now: datetime
-) -> LaunchedReminder:
-    tracking, legal_basis = _tracking_of(db, reminder.event_slug)
-    name = _name_of(reminder)
-    note = store_sent(db, reminder, campaign_id=None, audience=0, now=now)
-    recipients = reminder_audience(reminder.event_id, until=reminder.due_at)
-    reached = db.scalar(select(func.count()).select_from(recipients.subquery()))
-    if not reached:
-        return LaunchedReminder(reminder.event_slug, reminder.lead, None, None, 0, reminder.late)
-    campaign = create_campaign(
-        db,
-        name,
-        letter=reminder.letter,
-        segment=None,
-        tracking=tracking,
-        legal_basis=legal_basis,
-        now=now,
-        auto_submitted=True,
-    )
-    letter = prepare_letter(tools.letters, db, campaign, now=now, about=reminder.event_slug)
-    _prove(tools, db, campaign, letter, recipients)
-    audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=None)
-    note.campaign_id, note.audience = campaign.id, audience
-    return LaunchedReminder(
-        reminder.event_slug, reminder.lead, campaign.id, name, audience, reminder.late
-    )
 
 
 def _freeze(
@@ -325,8 +295,8 @@ def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]
     return told[Gravity.WARNING]
 
 
-def _tracking_of(db: Session, event_slug: str) -> tuple[TrackingMode, str | None]:
-    """A reminder is tracked as the latest letter that told of its event."""
+def tracking_of(db: Session, event_slug: str) -> tuple[TrackingMode, str | None]:
+    """How a letter about an event is tracked, and why it may be: as the latest that invited to it."""
     told = db.scalar(
         select(Campaign)
         .join(Link, Link.campaign_id == Campaign.id)
@@ -337,5 +307,11 @@ def _tracking_of(db: Session, event_slug: str) -> tuple[TrackingMode, str | None
     return (TrackingMode(told.tracking), told.legal_basis) if told else (TrackingMode.NONE, None)
 
 
-def _name_of(reminder: PlannedReminder) -> str:
-    return f"{reminder.letter}-{reminder.event_slug}-{reminder.lead.replace(' ', '-')}"
+def _free_name(db: Session, wanted: str) -> str:
+    """The name, or the first one like it that no campaign has; at most as long as a name may be."""
+    for number in itertools.count(1):
+        ending = "" if number == 1 else f"-{number}"
+        name = wanted[: LONGEST_NAME - len(ending)] + ending
+        if db.scalar(select(Campaign.id).where(Campaign.name == name)) is None:
+            break
+    return name

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DatabaseError
 
 import mailer.campaigns.models
 import mailer.events.models
+import mailer.reports.models
 import mailer.staff.models
 import mailer.tracking.models
 import recipients.models
@@ -15,6 +16,7 @@ from mailer.foundation.database import Base, Database, DatabaseUnavailable
 MODELS = (
     mailer.campaigns.models,
     mailer.events.models,
+    mailer.reports.models,
     mailer.staff.models,
     mailer.tracking.models,
     recipients.models,

@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.foundation.database import Base
 
+LONGEST_NAME = 100
+"""Characters of a campaign's name."""
+
 
 class CampaignState(StrEnum):
     """Where one campaign stands."""
@@ -42,7 +45,7 @@ class Campaign(Base):
     __tablename__ = "campaigns"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
+    name: Mapped[str] = mapped_column(String(LONGEST_NAME), unique=True)
     letter: Mapped[str] = mapped_column(String(100))
     """The letter's folder name."""
     segment: Mapped[str | None] = mapped_column(String(100))

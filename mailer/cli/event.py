@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from mailer.cli.errors import DONE_IN_PART
 from mailer.cli.output import json_option, print_json, print_table, runtime_of, say
+from mailer.events.audiences import interested_recipients
 from mailer.events.catalogue import find_event, import_events, list_events, update_event
 from mailer.events.errors import BadEventValue
 from mailer.events.fields import FIELDS
 from mailer.events.models import Event
-from mailer.events.reminders import reminder_audience
 
 
 @click.group()
@@ -134,7 +134,7 @@ def update(ctx: click.Context, /, slug: str, as_json: bool, **given: str | None)
 
 
 def _as_data(db: Session, found: Event) -> dict[str, Any]:
-    interested = reminder_audience(found.id).subquery()
+    interested = interested_recipients(found.id).subquery()
     return {
         **{field: getattr(found, field) for field in FIELDS},
         "timezone": found.timezone,

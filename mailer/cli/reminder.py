@@ -25,7 +25,7 @@ from mailer.events.reminders import (
     plan_reminders,
     reminder_letters,
 )
-from mailer.launch import LaunchedReminder, launch_due_reminders
+from mailer.notices.reminders import LaunchedReminder, launch_due_reminders
 from mailer.runtime import Runtime, template_folders
 from mailer.tasks.ring import ring
 

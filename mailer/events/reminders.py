@@ -2,29 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, func, or_, select, union
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Campaign, Delivery, Link
+from mailer.campaigns.models import Campaign
 from mailer.campaigns.timetable import resolve_local
+from mailer.events.audiences import interested_recipients
 from mailer.events.catalogue import list_events
 from mailer.events.dates import Lead, due_moment, parse_lead
 from mailer.events.errors import AlreadySent, BadLead
 from mailer.events.fields import FIELDS
-from mailer.events.models import Event, EventState, Reminder, ReminderRequest, ReminderState
-from mailer.events.requests import gets_no_reminder
+from mailer.events.models import Event, EventState, Reminder, ReminderState
 from mailer.foundation.log import get_log
-from mailer.foundation.settings import TrackingMode
 from mailer.rendering.errors import LetterError
 from mailer.rendering.source import LetterSource, list_letters, load_letter
-from mailer.tracking.models import Label, TrackingEvent, TrackingKind
-from recipients.models import Recipient, TrackingChoice
 
 ON_TIME = timedelta(minutes=10)
 """A reminder that leaves within this time of its due moment is not late: some ticks may fail."""
@@ -46,6 +43,8 @@ class PlannedReminder:
 
     event_id: int
     event_slug: str
+    event_date: date
+    """The event's date, which it is about."""
     lead: str
     rule: str
     letter: str
@@ -135,58 +134,6 @@ def count_overdue(
     return sum(planned.state is ReminderState.DUE and planned.late for planned in plan)
 
 
-def reminder_audience(event_id: int, *, until: datetime | None = None) -> Select[int]:
-    """The ids of those who asked or clicked, less those who may not be reminded.
-
-    Machines' clicks count for nothing, those that may be do: one reminder too many is the lesser
-    harm. Nor does a click count of somebody who objects to being tracked, or who under consent gives it
-    no more.
-
-    Args:
-        until: only those who asked or clicked by then: a reminder's due moment, so that whoever
-            joins later gets the next one only. None is everybody so far.
-    """
-    asked = select(ReminderRequest.recipient_id).where(ReminderRequest.event_id == event_id)
-    telling = select(Link.campaign_id).join(Event, Event.slug == Link.event_slug)
-    telling = telling.where(Event.id == event_id, Link.kind == "registration")
-    clicked = (
-        select(Delivery.recipient_id)
-        .join(
-            TrackingEvent,
-            (TrackingEvent.campaign_id == Delivery.campaign_id)
-            & (TrackingEvent.position == Delivery.position),
-        )
-        .join(
-            Link,
-            (Link.campaign_id == TrackingEvent.campaign_id) & (Link.number == TrackingEvent.link_number),
-        )
-        .join(Event, Event.slug == Link.event_slug)
-        .join(Campaign, Campaign.id == Link.campaign_id)
-        .join(Recipient, Recipient.id == Delivery.recipient_id)
-        .where(
-            Event.id == event_id,
-            Link.kind == "registration",
-            or_(
-                Campaign.tracking == TrackingMode.PERSONAL,
-                (Campaign.tracking == TrackingMode.CONSENT)
-                & (Recipient.tracking == TrackingChoice.CONSENT),
-            ),
-            TrackingEvent.campaign_id.in_(telling),  # else SQLite reads the log of all campaigns
-            TrackingEvent.kind == TrackingKind.CLICK,
-            TrackingEvent.label != Label.MACHINE,
-            Recipient.tracking.is_distinct_from(TrackingChoice.OBJECTION),
-        )
-    )
-    if until is not None:
-        asked = asked.where(ReminderRequest.asked_at <= until)
-        clicked = clicked.where(TrackingEvent.at <= until)
-    interested = union(asked, clicked).subquery()
-    slug = select(Event.slug).where(Event.id == event_id).scalar_subquery()
-    return select(Recipient.id).where(
-        Recipient.id.in_(select(interested.c.recipient_id)), ~gets_no_reminder(slug)
-    )
-
-
 def store_sent(
     db: Session,
     planned: PlannedReminder,
@@ -208,6 +155,7 @@ def store_sent(
         event_id=planned.event_id,
         lead=planned.lead,
         rule=planned.rule,
+        event_date=planned.event_date,
         state=ReminderState.SENT,
         due_at=planned.due_at,
         late=_is_late(planned.due_at, now),
@@ -246,11 +194,14 @@ def _derive(
 ) -> list[PlannedReminder]:
     """The plan without audiences that would have to be counted."""
     by_lead = _letters_by_lead(letters)
-    stored = {(row.event_id, row.lead, row.rule): row for row in db.scalars(select(Reminder)).all()}
+    stored = {
+        (row.event_id, row.lead, row.rule, row.event_date): row
+        for row in db.scalars(select(Reminder)).all()
+    }
     plan = []
     for event in list_events(db):
         for lead, letter in by_lead.items():
-            key = (event.id, str(lead), AudienceRule.INTERESTED)
+            key = (event.id, str(lead), AudienceRule.INTERESTED, event.date)
             planned = _plan_one(event, lead, letter, stored.get(key), zone)
             if key not in stored:
                 planned = _derive_state(planned, event, letter, now=now, grace=grace)
@@ -291,6 +242,7 @@ def _plan_one(
     planned = PlannedReminder(
         event_id=event.id,
         event_slug=event.slug,
+        event_date=event.date,
         lead=str(lead),
         rule=AudienceRule.INTERESTED,
         letter=letter.name,
@@ -385,7 +337,7 @@ def _count_audiences(
         until = planned.due_at if planned.due_at < now else None
         key = (planned.event_id, until)
         if key not in counted:
-            audience = reminder_audience(planned.event_id, until=until).subquery()
+            audience = interested_recipients(planned.event_id, until=until).subquery()
             counted[key] = db.scalar(select(func.count()).select_from(audience)) or 0
         filled.append(replace(planned, audience=counted[key]))
     return filled

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     retry_after: str = "1m 5m 15m 1h 2h 4h 8h"
     worker_processes: int = Field(default=2, ge=1, le=64)
     reminder_grace_hours: int = Field(default=24, ge=1)
+    reminder_warning_days: int = Field(default=7, ge=0, le=365)
+    report_segment: str | None = None
     uncertain_alarm: int = Field(default=50, ge=1)
     log_format: Literal["console", "json"] = "console"
 

@@ -71,6 +71,23 @@ class EventValues:
     registration: str | None
     remind: str
     calendar: str
+    state: str = "open"
+    """``open``, ``moved``, ``full`` or ``cancelled``."""
+    hosted: bool = False
+    """Whether ``registration`` is a page of ours."""
+    attendance: str | None = None
+    """Where somebody who registered on our page gives the seat back; None where there is no page."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeValues:
+    """What became different about an event."""
+
+    field: str
+    """``title``, ``date``, ``time``, ``place``, ``address``, ``programme_url``, ``registration_url``,
+    ``capacity`` or ``state``."""
+    old: date | time | str | None
+    new: date | time | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,8 @@ class LetterValues:
     events: tuple[EventValues, ...]
     event: EventValues | None = None
     """The one event a reminder is about."""
+    changes: tuple[ChangeValues, ...] = ()
+    """What became different about that event, where the letter tells of it."""
 
     def context(self) -> Mapping[str, object]:
         """The names at the top of a template."""
@@ -94,11 +113,12 @@ class LetterValues:
         }
         if self.event is not None:
             names["event"] = self.event
+            names["changes"] = self.changes
         return names
 
 
 PLAIN_FIELDS = {
     kind: frozenset(kind.__slots__)
-    for kind in (RecipientValues, CampaignValues, LinkValues, EventValues, Signatory)
+    for kind in (RecipientValues, CampaignValues, LinkValues, EventValues, ChangeValues, Signatory)
 }
 """Slotted values without methods: every slot of them may be read by a template."""

@@ -15,6 +15,7 @@ from mailer.foundation.settings import TrackingMode
 from mailer.rendering.enclosures import Enclosure
 from mailer.rendering.letter import Letter
 from mailer.rendering.source import LetterSource
+from mailer.rendering.values import ChangeValues
 
 PAGES = {
     "pack": "/startpakke.pdf",
@@ -38,6 +39,8 @@ class FrozenEvent:
     region: str | None
     programme_out: bool
     registration_out: bool
+    state: str = "open"
+    hosted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The form in which a campaign keeps it."""
@@ -51,6 +54,8 @@ class FrozenEvent:
             "region": self.region,
             "programme_out": self.programme_out,
             "registration_out": self.registration_out,
+            "state": self.state,
+            "hosted": self.hosted,
         }
 
     @classmethod
@@ -63,6 +68,26 @@ class FrozenEvent:
                 "time": time.fromisoformat(kept["time"]) if kept["time"] else None,
             }
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenChange:
+    """What became different about the event a letter tells of, as one writes it; dates in ISO 8601."""
+
+    field: str
+    old: str | None
+    new: str | None
+
+    def to_values(self) -> ChangeValues:
+        """The change as the templates see it, dates and times as such."""
+        return ChangeValues(self.field, self._read(self.old), self._read(self.new))
+
+    def _read(self, text: str | None) -> date | time | str | None:
+        if text is not None and self.field == "date":
+            return date.fromisoformat(text)
+        if text is not None and self.field == "time":
+            return time.fromisoformat(text)
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +117,8 @@ class CampaignLetter:
     links: Mapping[str, PlannedLink]
     """By key."""
     literals: tuple[str, ...]
+    changes: tuple[FrozenChange, ...] = ()
+    """What became different about that event."""
 
     @property
     def frozen(self) -> dict[str, Any]:
@@ -105,6 +132,7 @@ class CampaignLetter:
             "events": [event.to_json() for event in self.events],
             "event_slug": self.event_slug,
             "literals": list(self.literals),
+            "changes": [asdict(change) for change in self.changes],
         }
 
 
@@ -134,6 +162,7 @@ def open_letter(db: Session, campaign: Campaign) -> CampaignLetter:
             for row in rows
         },
         literals=tuple(kept["literals"]),
+        changes=tuple(FrozenChange(**change) for change in kept.get("changes", ())),
     )
 
 

@@ -12,7 +12,7 @@ from mailer.rendering.message import CommonFields, PersonalFields, compose
 from mailer.rendering.source import DEFAULT_LANGUAGE
 from mailer.rendering.values import CampaignValues, EventValues, LetterValues, LinkValues
 from mailer.sending.addressees import NOBODY, Addressee
-from mailer.sending.frozen import PAGES, CampaignLetter
+from mailer.sending.frozen import PAGES, CampaignLetter, FrozenEvent
 from mailer.sending.variants import variant_of
 from mailer.smtp.envelope import Envelope, ascii_domain
 from mailer.tracking.addresses import TrackedAddresses
@@ -207,6 +207,7 @@ def letter_values(
         ),
         events=events,
         event=about,
+        changes=tuple(change.to_values() for change in letter.changes),
     )
 
 
@@ -234,6 +235,16 @@ def _event_values(
             return tools.addresses.page(f"/events/{slug}")
         return tools.addresses.remind(letter.campaign_id, to.position, slug)
 
+    def registration(event: FrozenEvent) -> str | None:
+        if event.hosted and to.is_somebody:
+            return tools.addresses.register(letter.campaign_id, to.position, event.slug)
+        return link("registration", event.slug) if event.registration_out or event.hosted else None
+
+    def attendance(event: FrozenEvent) -> str | None:
+        if not event.hosted or not to.is_somebody:
+            return None
+        return tools.addresses.attend(letter.campaign_id, to.position, event.slug)
+
     values = [
         EventValues(
             slug=event.slug,
@@ -246,9 +257,12 @@ def _event_values(
             own_region=event.region is not None and event.region == to.values.region,
             programme=link("programme", event.slug),
             programme_out=event.programme_out,
-            registration=link("registration", event.slug) if event.registration_out else None,
+            registration=registration(event),
             remind=remind(event.slug),
             calendar=link("calendar", event.slug),
+            state=event.state,
+            hosted=event.hosted,
+            attendance=attendance(event),
         )
         for event in letter.events
     ]

@@ -7,13 +7,14 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign
-from mailer.events.catalogue import upcoming_events
+from mailer.events.catalogue import find_event, upcoming_events
 from mailer.events.models import Event
 from mailer.foundation.settings import TrackingMode
+from mailer.rendering.enclosures import Enclosure
 from mailer.rendering.letter import Letter
 from mailer.rendering.links import extract_literal_links
 from mailer.rendering.source import LetterSource, load_letter
-from mailer.sending.frozen import PAGES, CampaignLetter, FrozenEvent, PlannedLink
+from mailer.sending.frozen import PAGES, CampaignLetter, FrozenChange, FrozenEvent, PlannedLink
 from mailer.sending.letters import LetterTools
 
 
@@ -24,21 +25,26 @@ def prepare_letter(
     *,
     now: datetime,
     about: str | None = None,
+    changes: Sequence[FrozenChange] = (),
+    enclosures: Sequence[Enclosure] = (),
 ) -> CampaignLetter:
     """The letter as it would be frozen now, with its links numbered; nothing is stored.
 
     Args:
-        about: the slug of the one event a reminder is about.
+        about: the slug of the one event a reminder is about, whatever its state.
+        changes: what became different about that event.
+        enclosures: files that go with every copy, beside those the letter names itself.
 
     Raises:
         LetterNotFound: there is no such letter.
         LetterError: a part of it is no template.
     """
     source, literals = extract_literal_links(load_letter(campaign.letter, tools.folders))
-    today = now.astimezone(tools.settings.zone).date()
-    events = upcoming_events(db, today)
-    if about is not None:
-        events = [event for event in events if event.slug == about]
+    source = replace(source, enclosures=(*source.enclosures, *enclosures))
+    if about is None:
+        events = upcoming_events(db, now.astimezone(tools.settings.zone).date())
+    else:
+        events = [find_event(db, about)]
     return CampaignLetter(
         campaign_id=campaign.id,
         campaign_name=campaign.name,
@@ -50,6 +56,7 @@ def prepare_letter(
         event_slug=about,
         links=_plan_links(source, events, literals),
         literals=literals,
+        changes=tuple(changes),
     )
 
 
@@ -91,4 +98,6 @@ def _frozen_event(event: Event) -> FrozenEvent:
         region=event.region,
         programme_out=event.programme_url is not None,
         registration_out=event.registration_url is not None,
+        state=event.state.value,
+        hosted=event.hosted,
     )

@@ -1,6 +1,6 @@
 """The tasks of the reminder queue."""
 
-from mailer.launch import launch_due_reminders
+from mailer.notices.reminders import launch_due_reminders
 from mailer.tasks.app import app, settings
 from mailer.tasks.configuration import TICK
 from mailer.tasks.process import runtime

@@ -48,6 +48,16 @@ class TrackedAddresses:
         token = self.tokens.sign(Purpose.REMIND, campaign_id, position)
         return f"{self.public_url}/r/{token}/{event_slug}"
 
+    def register(self, campaign_id: int, position: int, event_slug: str) -> str:
+        """The page to register for a hosted event on."""
+        token = self.tokens.sign(Purpose.REGISTER, campaign_id, position)
+        return f"{self.public_url}/t/{token}/{event_slug}"
+
+    def attend(self, campaign_id: int, position: int, event_slug: str) -> str:
+        """The page to give a seat at a hosted event back on."""
+        token = self.tokens.sign(Purpose.ATTEND, campaign_id, position)
+        return f"{self.public_url}/a/{token}/{event_slug}"
+
     def page(self, path: str) -> str:
         """A public page of ours, such as ``/startpakke``."""
         return self.public_url + path

@@ -27,6 +27,10 @@ class TrackingKind(StrEnum):
     """Followed the link that no reader can see: a machine that fetches all links of a letter."""
     RESUBSCRIBE = "resubscribe"
     """Took an unsubscription back."""
+    REGISTER = "register"
+    """Registered for an event on our own page."""
+    WITHDRAW = "withdraw"
+    """Gave a seat or a place on the waiting list back."""
 
 
 class Label(StrEnum):

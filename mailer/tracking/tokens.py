@@ -31,6 +31,10 @@ class Purpose(StrEnum):
     MESSAGE_ID = "message_id"
     """Opens nothing; makes Message-IDs that cannot be guessed and lead back to their delivery."""
     PASS_ON = "pass_on"  # noqa: S105 - it is no password
+    REGISTER = "register"
+    """Opens the page to register for an event on."""
+    ATTEND = "attend"
+    """Opens the page to give a seat back on; stands only in letters to those registered."""
 
 
 DELIVERY_PURPOSES = tuple(purpose for purpose in Purpose if purpose is not Purpose.PASS_ON)
@@ -41,8 +45,10 @@ _TAGS_PER_DIGEST = 3
 _DIGESTS = -(-len(Purpose) // _TAGS_PER_DIGEST)
 _FIVE_BITS = bytes(b"0123456789abcdefghijklmnopqrstuv"[byte & 31] for byte in range(256))
 """By byte, the character for its lower five bits."""
-_unused = _TAGS_PER_DIGEST * _DIGESTS - len(DELIVERY_PURPOSES)
-_cut_tags = Struct(f"{TAG_CHARACTERS}s" * len(DELIVERY_PURPOSES) + f"{TAG_CHARACTERS}x" * _unused).unpack
+_cut_tags = Struct(
+    "".join(f"{TAG_CHARACTERS}{'s' if each in DELIVERY_PURPOSES else 'x'}" for each in Purpose)
+    + f"{TAG_CHARACTERS}x" * (_TAGS_PER_DIGEST * _DIGESTS - len(Purpose))
+).unpack
 _NUMBER = r"(0|[1-9a-f][0-9a-f]{0,15})"
 _TOKEN = re.compile(rf"(([0-9a-v]{{2}}){_NUMBER}-{_NUMBER})([0-9a-v]{{{TAG_CHARACTERS}}})")
 

@@ -12,7 +12,7 @@ from mailer.events.models import Reminder
 from mailer.events.requests import request_reminder
 from mailer.foundation.database import Database
 from mailer.foundation.settings import Settings
-from mailer.launch import launch_due_reminders
+from mailer.notices.reminders import launch_due_reminders
 from mailer.runtime import Runtime
 from tests.cli.calling import Caller
 from tests.events.making import NOW, make_campaign, make_recipient

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mailer.events.audiences import interested_recipients
 from mailer.events.catalogue import import_events, update_event
 from mailer.events.errors import AlreadySent
 from mailer.events.models import EventState, Reminder, ReminderRequest, ReminderState
@@ -15,7 +16,6 @@ from mailer.events.reminders import (
     due_reminders,
     list_sent,
     plan_reminders,
-    reminder_audience,
     reminder_letters,
     store_sent,
 )
@@ -47,7 +47,7 @@ def ask(db: Session, event_id: int, recipient: Recipient, at: datetime = NOW) ->
 
 
 def audience(db: Session, event_id: int, *, until: datetime | None = None) -> list[int]:
-    return sorted(db.scalars(reminder_audience(event_id, until=until)))
+    return sorted(db.scalars(interested_recipients(event_id, until=until)))
 
 
 def states(planned: dict[tuple[str, str], PlannedReminder]) -> dict[str, str]:

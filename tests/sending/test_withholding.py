@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from mailer.events.catalogue import import_events
 from mailer.events.requests import request_reminder
-from mailer.launch import launch_due_reminders
+from mailer.notices.reminders import launch_due_reminders
 from mailer.runtime import Runtime
 from mailer.sending.work import send_batches
 from recipients.models import Recipient, SuppressionReason, SuppressionScope
