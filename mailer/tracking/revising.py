@@ -86,6 +86,8 @@ _EXPLANATIONS = {
 _ONE_AT_A_TIME = 0x6C6162656C  # "label": the number of PostgreSQL's lock
 _UNSETTLED: ColumnElement[bool] = literal_column("NOT tracking_events.settled")  # as the index has it
 _KEYS_AT_ONCE = 1_000
+_ROWS_AT_ONCE = 2_000
+"""Held in memory: a letter that programs open over and over may have any number of events."""
 _ANY_MORE = timedelta(microseconds=1)
 
 
@@ -360,7 +362,8 @@ def _judge_letters(db: Session, part: _Part) -> dict[Judgement, list[int]]:
         )
         .join(letters, _same_letter(letters))
         .where(near)
-        .order_by(letters.c.campaign_id, letters.c.position, at, TrackingEvent.id)
+        .order_by(letters.c.campaign_id, letters.c.position, at, TrackingEvent.id),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
     )
     verdicts: dict[Judgement, list[int]] = {}
     for _, rows in groupby(events, key=itemgetter(1, 2)):
