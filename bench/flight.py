@@ -31,6 +31,8 @@ class Flight:
     """What the queueing command took up to that commit."""
     used: dict[str, float] = field(default_factory=dict)
     """What the meter counted between the two."""
+    began_at: float = 0.0
+    """That commit, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def fly(stage: Stage, name: str, *, meter: Meter = dict, look_seconds: float = _
     if states != {"sent": audience} or arrived != audience:
         raise StageFailed(f"of {audience} letters {arrived} arrived; the ledger says {states}")
     used = {each: last[each] - first[each] for each in last}
-    return Flight(audience, seconds, began - asked_at, used)
+    return Flight(audience, seconds, began - asked_at, used, began_at)
 
 
 def arrivals(record: Path, sender: str = OURS) -> Iterator[Arrival]:
