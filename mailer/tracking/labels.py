@@ -102,11 +102,26 @@ _RULES = (
         r"python-(?:requests|urllib|httpx)|scrapy|jakarta commons|apache-http|windowspowershell",
     ),
     _rule(
+        Label.MACHINE,
+        "service",
+        r"synthetics|pingdom|ptst/|gtmetrix|dareboost|thousandeyes|silktide|ghost inspector|appinsights",
+        r"brandverity|datanyze|hardenize|collapsify|hotjar|linktiger|marketgoo|foregenix|sindup|turingos",
+        r"ips-agent|luminator|google favicon|nitro-optimi[sz]er|cookiehub|newsai/|manus-user|dlc/\d",
+        r"screaming frog|browsershot|cutycapt|wkhtmlto|website-?checker|pageanalyzer|dead ?link|sitemap",
+    ),
+    _rule(
         Label.PERSON,
         "mail program",
         r"ms-?office|microsoft (?:office|outlook)|macoutlook|outlook-(?:ios|android)|oneoutlook",
         r"thunderbird|betterbird|applemail|evolution/|k-?mail|airmail|lotus-notes|hcl-notes",
     ),
+    # Browsers name no address of their own; none after Internet Explorer is "compatible".
+    _rule(
+        Label.MACHINE,
+        "program with an address",
+        r"https?:|www\.|\w@\w|\b[a-z0-9-]+\.(?:com|org|net|io|ai|co|eu|de|gov)(?![\w.])",
+    ),
+    _rule(Label.MACHINE, "no browser", r"compatible[;)](?! ?(?:msie|konqueror))|; ?compatible"),
     _rule(
         Label.PERSON,
         "browser",
@@ -132,6 +147,9 @@ _EXPLANATIONS = {
     "link preview": "a chat or social service made a preview of the link",
     "robot": "the program says that it is a robot",
     "program": "a tool or a library for programs, no browser",
+    "service": "a service that looks at pages for somebody",
+    "program with an address": "the program names a web address of its own, which browsers do not",
+    "no browser": "the program says that it is compatible with browsers, which browsers do not",
     "security scanner": "the program says that it looks for malicious links",
     "mail program": "the program says that it is a mail program",
     "browser": "the program says that it is a browser",

@@ -1,6 +1,7 @@
 """People and machines by what they say of themselves."""
 
 import pytest
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from mailer.tracking.labels import explain, judge_sighting, judge_user_agent
 from mailer.tracking.models import Label, Manner, TrackingEvent, TrackingKind
@@ -116,6 +117,13 @@ def test_scanners_previews_and_programs_are_machines(user_agent: str, reason: st
 )
 def test_what_may_be_either_is_unsure(user_agent: str) -> None:
     assert judge_user_agent(user_agent).label is Label.UNSURE
+
+
+def test_of_two_thousand_real_robots_hardly_one_passes_for_a_person() -> None:
+    seen = [agent for known in CRAWLER_USER_AGENTS_DATA for agent in known["instances"]]
+    assert len(seen) > 2_000
+    passing = [agent for agent in seen if judge_user_agent(agent).label is Label.PERSON]
+    assert len(passing) < len(seen) / 100, passing
 
 
 @pytest.mark.parametrize("manner", [Manner.HEAD, Manner.AHEAD])

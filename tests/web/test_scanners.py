@@ -12,11 +12,12 @@ from email import message_from_bytes, policy
 from urllib.parse import urlsplit
 
 import pytest
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 from sqlalchemy import func, select, update
 
 from mailer.campaigns.lifecycle import create_campaign
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState
-from mailer.events.catalogue import import_events
+from mailer.events.importing import import_events
 from mailer.events.models import ReminderRequest
 from mailer.launch import LaunchTools, launch_campaign
 from mailer.reports.figures import campaign_report
@@ -69,11 +70,11 @@ SILENT = ("", "Mozilla/5.0", "x{}", "\xff\xfe{}")
 
 
 def scanners(count: int) -> list[str]:
-    """User agents of scanners, honest and not."""
-    shapes = (*SAYING_SO, *PASSING_FOR_BROWSERS, *SILENT)
-    found = [shapes[number % len(shapes)].format(10 + number // len(shapes)) for number in range(count)]
-    random.Random(2014).shuffle(found)
-    return found
+    """User agents of scanners, honest and not: first made up, then as real ones were seen."""
+    shapes = [shape.format(10) for shape in (*SAYING_SO, *PASSING_FOR_BROWSERS, *SILENT)]
+    seen = [agent for known in CRAWLER_USER_AGENTS_DATA for agent in known["instances"]]
+    random.Random(2014).shuffle(seen)
+    return [*shapes, *(agent for agent in seen if agent.isascii())][:count]
 
 
 @pytest.fixture
