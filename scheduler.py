@@ -15,7 +15,7 @@ app.conf.beat_schedule = {
         "schedule": 10.0,
         "options": {"queue": REMINDERS, "expires": 10.0},
     },
-    "reminders: what is due": {
+    "tick: reminders, confirmations and reports that are due": {
         "task": TICK,
         "schedule": 60.0,
         "options": {"queue": REMINDERS, "expires": 60.0},

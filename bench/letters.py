@@ -21,7 +21,7 @@ from mailer.campaigns.audience import freeze_audience
 from mailer.campaigns.lifecycle import create_campaign
 from mailer.campaigns.models import Delivery
 from mailer.embedded.population import write_population_csv
-from mailer.events.catalogue import import_events
+from mailer.events.importing import import_events
 from mailer.foundation.clock import Clock, parse_clock
 from mailer.foundation.database import Database, open_database
 from mailer.foundation.settings import Settings, load_settings

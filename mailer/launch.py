@@ -1,8 +1,8 @@
 """The one place where a campaign starts, reminders too: copy the letter, store the links, freeze."""
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Select, func, insert, select, update
@@ -68,7 +68,7 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A letter about one event that goes by itself."""
+    """A letter that goes by itself, about one event or none."""
 
     name: str
     """What its campaign is to be called; a number is put to it where there is one already."""
@@ -79,6 +79,10 @@ class Notice:
     changes: tuple[FrozenChange, ...] = ()
     enclosures: tuple[Enclosure, ...] = ()
     """Files that go with every copy, beside those the letter names itself."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Templates by path, in place of the letter's own of that name."""
+    segment: str | None = None
+    """The segment its recipients are, where they are one."""
 
 
 def launch_campaign(
@@ -136,7 +140,7 @@ def launch_campaign(
 def launch_notice(
     tools: LaunchTools, db: Session, notice: Notice, recipients: Select[int], *, now: datetime
 ) -> Launched | None:
-    """Start a letter about one event by itself; after the commit its batches can be claimed.
+    """Start a letter by itself; after the commit its batches can be claimed.
 
     Args:
         recipients: ids; who may not be written to is the caller's to leave out.
@@ -155,7 +159,7 @@ def launch_notice(
         db,
         _free_name(db, notice.name),
         letter=notice.letter,
-        segment=None,
+        segment=notice.segment,
         tracking=notice.tracking,
         legal_basis=notice.legal_basis,
         now=now,
@@ -169,6 +173,7 @@ def launch_notice(
         about=notice.event_slug,
         changes=notice.changes,
         enclosures=notice.enclosures,
+        files=notice.files,
     )
     notes = _prove(tools, db, campaign, letter, recipients)
     audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=None)

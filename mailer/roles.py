@@ -42,11 +42,13 @@ PUBLIC_READS: Columns = {
         "shared",
     ),
     "recipient_sources": _EVERY_COLUMN,
+    "registrations": ("event_id", "recipient_id", "state", "number"),
     "reminders": (
         "id",
         "event_id",
         "lead",
         "rule",
+        "event_date",
         "state",
         "due_at",
         "late",
@@ -64,6 +66,16 @@ DRAINER_READS: Columns = {
     "deliveries": ("campaign_id", "position", "recipient_id", "state", "at"),
     "recipients": ("id", "address_hash", "language", "tracking"),
     "events": _EVERY_COLUMN,
+    "registrations": (
+        "id",
+        "event_id",
+        "recipient_id",
+        "state",
+        "source",
+        "number",
+        "registered_at",
+        "changed_at",
+    ),
 }
 DRAINER_WRITES: Mapping[str, str] = {
     "tracking_events": "SELECT, INSERT, UPDATE",
@@ -72,9 +84,10 @@ DRAINER_WRITES: Mapping[str, str] = {
     "web_journals": "SELECT, INSERT, UPDATE, DELETE",
     "suppressions": "SELECT, INSERT, UPDATE, DELETE",
     "reminder_requests": "SELECT, INSERT, DELETE",
+    "registrations": "INSERT, UPDATE (state, source, number, registered_at, changed_at)",
 }
 """What readers did and asked for; nothing of what was sent to whom."""
-_DRAINER_NUMBERS = ("tracking_events_id_seq", "user_agents_id_seq")
+_DRAINER_NUMBERS = ("tracking_events_id_seq", "user_agents_id_seq", "registrations_id_seq")
 
 
 class BadRoleName(Exception):

@@ -10,6 +10,7 @@ from recipients.words import fold
 REJECT_HEADINGS = ("rejected file", "rejected line", "rejected reason")
 """Stand first in a rejects file; such a file may be corrected and imported as it is."""
 _LONGEST_KEY = 100
+_SHOWN_HEADINGS = 40
 
 
 class Column(StrEnum):
@@ -150,6 +151,8 @@ def count_known(headings: Sequence[str], mapping: Mapping[Column, str]) -> int:
 
 def describe_headings(headings: Sequence[str]) -> str:
     """Why these headings will not do, without repeating addresses."""
+    if headings and headings[0].upper() == "BEGIN:VCALENDAR":  # RFC 5545 §3.4
+        return "it is a calendar file, not a list of people"
     if any("@" in heading for heading in headings):
         return "its first row holds an address, not headings: put a row with headings above it"
     return (
@@ -159,7 +162,9 @@ def describe_headings(headings: Sequence[str]) -> str:
 
 
 def _shown(headings: Iterable[str]) -> str:
-    return ", ".join(heading[:40] for heading in headings if heading) or "none"
+    named = [heading[:40] for heading in headings if heading]
+    more = f" and {len(named) - _SHOWN_HEADINGS:,} more" if len(named) > _SHOWN_HEADINGS else ""
+    return ", ".join(named[:_SHOWN_HEADINGS]) + more or "none"
 
 
 def _reject_columns(headings: Sequence[str]) -> set[int]:

@@ -13,22 +13,19 @@ from sqlalchemy.orm import Session
 
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import Database, begin_write
-from recipients.columns import Column, Layout, count_known, describe_headings, recognise
-from recipients.entries import Entry, RowRefused, read_entry
-from recipients.errors import BadAddress, ImportRunning, UnreadableFile
+from recipients.columns import Column, Layout
+from recipients.entries import Entry, read_entry
+from recipients.errors import ImportRunning
+from recipients.lists import ImportResult, OpenedList, open_list, read_rows
 from recipients.models import Import, ImportState
-from recipients.reading import open_table
-from recipients.rejects import Rejects, open_rejects
+from recipients.rejects import Rejects, name_rejects, open_rejects
 from recipients.runs import require_no_import_running
 from recipients.staging import MergeCounts, Staging
-from recipients.tables import Row, Table
+from recipients.tables import Row
 
 _BEAT_EVERY_SECONDS = 5.0
 _CHUNK_ROWS = 2000
-_SHOWN_REFUSALS = 5
 _LONGEST_FILE_NAME = 255
-_LONGEST_STEM = 40
-"""Characters, of up to four bytes; a file's name has 255 and the rejects file's is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +43,6 @@ class ImportOptions:
     """Where they go if no file is named; then only if there are any."""
     dry_run: bool = False
     """Read and count, and change nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A row that was not imported, and why; what stood in it is in the rejects file alone."""
-
-    file: str
-    line: int
-    reason: str
-
-
-@dataclass(slots=True)
-class ImportResult:
-    """``rows = imported + updated + unchanged + duplicates + rejected``."""
-
-    rows: int = 0
-    imported: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    duplicates: int = 0
-    """Rows whose address stood in an earlier row of the same import."""
-    rejected: int = 0
-    rejects_file: Path | None = None
-    seconds: float = 0.0
-    refusals: list[Refusal] = field(default_factory=list)
-    """The first few."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The six numbers."""
-        names = ("rows", "imported", "updated", "unchanged", "duplicates", "rejected")
-        return {name: getattr(self, name) for name in names}
 
 
 def import_files(
@@ -104,13 +69,13 @@ def import_files(
         DatabaseUnavailable: the database cannot be reached; nothing was changed.
     """
     started = time.monotonic()
-    files = [_open_file(path, options) for path in paths]
+    files = [open_list(path, options.mapping, encoding=options.encoding) for path in paths]
     result = ImportResult()
     with ExitStack() as stack:
         run = stack.enter_context(_running(database, paths, clock, options))
         connection = stack.enter_context(database.own_connection())
         headings = list(dict.fromkeys(h for file in files for h in file.layout.headings))
-        path = options.rejects or _default_rejects(options.rejects_folder, paths[0], clock)
+        path = options.rejects or name_rejects(options.rejects_folder, paths[0], clock.real())
         rejects = stack.enter_context(open_rejects(path, headings))
         staging = Staging(connection, hash_key)
         for entries in _chunks(files, options, result, rejects):
@@ -131,63 +96,29 @@ def import_files(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    table: Table
-    layout: Layout
-
-
-def _open_file(path: Path, options: ImportOptions) -> _File:
-    score = partial(count_known, mapping=options.mapping)
-    table = open_table(path, score, encoding=options.encoding)
-    try:
-        layout = recognise(table.headings, options.mapping)
-    except UnreadableFile as error:
-        raise UnreadableFile(f"{path}: {error}") from error
-    if Column.EMAIL not in layout.columns:
-        raise UnreadableFile(f"{path}: {describe_headings(table.headings)}")
-    return _File(table, layout)
-
-
 def _chunks(
-    files: Sequence[_File], options: ImportOptions, result: ImportResult, rejects: Rejects
+    files: Sequence[OpenedList], options: ImportOptions, result: ImportResult, rejects: Rejects
 ) -> Iterator[list[Entry]]:
     """The readable rows, some at a time; the others go to the rejects file."""
     chunk: list[Entry] = []
     for file in files:
-        for row in file.table.rows:
-            result.rows += 1
-            try:
-                chunk.append(_read_row(row, file.layout, options.source))
-            except (RowRefused, BadAddress) as error:
-                _refuse(row, str(error), file, result, rejects)
+        read = partial(_read_row, layout=file.layout, source=options.source)
+        for entry in read_rows(file, read, result, rejects):
+            chunk.append(entry)
             if len(chunk) == _CHUNK_ROWS:
                 yield chunk
                 chunk = []
     yield chunk
 
 
-def _read_row(row: Row, layout: Layout, source: str | None) -> Entry:
-    if row.fault:
-        raise RowRefused(row.fault)
+def _read_row(row: Row, *, layout: Layout, source: str | None) -> Entry:
     return read_entry(row.cells, layout, source=source)
-
-
-def _refuse(row: Row, reason: str, file: _File, result: ImportResult, rejects: Rejects) -> None:
-    result.rejected += 1
-    rejects.add(file.table.name, row.line, reason, file.layout.headings, row.cells)
-    if len(result.refusals) < _SHOWN_REFUSALS:
-        result.refusals.append(Refusal(file.table.name, row.line, reason))
 
 
 def _note(result: ImportResult, merged: MergeCounts) -> None:
     result.imported = merged.imported
     result.updated = merged.updated
     result.unchanged = merged.unchanged
-
-
-def _default_rejects(folder: Path, path: Path, clock: Clock) -> Path:
-    return folder / f"{path.stem[:_LONGEST_STEM]}-{clock.real():%Y%m%d-%H%M%S-%f}.csv"
 
 
 class _Run:

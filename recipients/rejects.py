@@ -4,11 +4,15 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from mailer.foundation.files import create_new, is_stream
 from recipients.cells import defuse
 from recipients.columns import REJECT_HEADINGS
+
+_LONGEST_STEM = 40
+"""Characters, of up to four bytes; a file's name has 255 and the rejects file's is longer."""
 
 
 class Rejects:
@@ -55,6 +59,15 @@ class Rejects:
 
     def _write(self, cells: Sequence[str]) -> None:
         self._writer.writerow([defuse(cell) for cell in cells])
+
+
+def name_rejects(folder: Path, path: Path, moment: datetime) -> Path:
+    """Where the refused rows of a list go if nobody says where.
+
+    Args:
+        moment: when the list is read, in real time.
+    """
+    return folder / f"{path.stem[:_LONGEST_STEM]}-{moment:%Y%m%d-%H%M%S-%f}.csv"
 
 
 @contextmanager

@@ -55,7 +55,9 @@ def tidy_headings(cells: Sequence[str]) -> list[str]:
 def name_headings(cells: Sequence[str]) -> list[str]:
     """Headings that name each column once: an empty or repeated one gets its column's number."""
     headings: list[str] = []
+    taken: set[str] = set()
     for number, heading in enumerate(tidy_headings(cells), start=1):
-        unique = heading if heading and heading not in headings else f"{heading or 'column'} {number}"
+        unique = heading if heading and heading not in taken else f"{heading or 'column'} {number}"
         headings.append(unique)
+        taken.add(unique)
     return headings

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import CursorResult, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -11,6 +11,10 @@ from mailer.campaigns.models import Heartbeat
 
 SWEEP = "sweep"
 """The sending sweep: proves that scheduler, Redis and a worker work together."""
+TICK_LEASE = "tick"
+"""Whoever looks last for what is due by date, such as reminders, holds it for a while."""
+TICKED = "ticked"
+"""All that was due by date has been started."""
 
 
 def note_heartbeat(db: Session, name: str, *, now: datetime) -> timedelta | None:
@@ -31,3 +35,26 @@ def note_heartbeat(db: Session, name: str, *, now: datetime) -> timedelta | None
 def last_heartbeat(db: Session, name: str) -> datetime | None:
     """The real moment at which it last happened; None if it never did."""
     return db.scalar(select(Heartbeat.at).where(Heartbeat.name == name))
+
+
+def take_lease(db: Session, name: str, *, now: datetime, length: timedelta) -> bool:
+    """Whether the caller may do it: nobody else has begun within the length of the lease.
+
+    Whoever took it need not give it back: if they are killed, the next to come after its end takes it.
+
+    Args:
+        now: real time.
+    """
+    free = or_(Heartbeat.at <= now - length, Heartbeat.at > now + length)  # or a clock was put back
+    taken = db.execute(update(Heartbeat).where(Heartbeat.name == name, free).values(at=now))
+    assert isinstance(taken, CursorResult)
+    if taken.rowcount == 1:
+        return True
+    if last_heartbeat(db, name) is not None:
+        return False
+    try:
+        with db.begin_nested():
+            db.execute(insert(Heartbeat).values(name=name, at=now))
+    except IntegrityError:
+        return False
+    return True

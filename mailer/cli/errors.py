@@ -11,12 +11,19 @@ from mailer.embedded.errors import (
     ProgramMissing,
     ServiceFailed,
 )
-from mailer.events.errors import BadEventFile, EventFileNotFound, EventNotFound
+from mailer.events.errors import (
+    BadEventFile,
+    EventFileNotFound,
+    EventNotFound,
+    RegistrationClosed,
+    RegistrationNotFound,
+)
 from mailer.foundation.clock import BadClock
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import SettingsError
 from mailer.launch import LaunchRefused
 from mailer.rendering.errors import LetterError, LetterNotFound, RecipientValueError
+from mailer.reports.meetings import BadMeetings, BadText, MeetingNotFound
 from mailer.schema import SchemaBehind
 from mailer.smtp.errors import RelayUnavailable
 from mailer.staff.errors import AccountExists, AccountNotFound, BadAccountName, WeakPassword
@@ -41,6 +48,8 @@ _CODES: dict[type[Exception], int] = {
     BadEventFile: FAILED,
     UnreadableFile: FAILED,
     BadRule: FAILED,
+    BadMeetings: FAILED,
+    BadText: FAILED,
     BadAddress: FAILED,
     BadAccountName: FAILED,
     WeakPassword: FAILED,
@@ -53,13 +62,16 @@ _CODES: dict[type[Exception], int] = {
     EventNotFound: NOT_FOUND,
     EventFileNotFound: NOT_FOUND,
     RecipientNotFound: NOT_FOUND,
+    RegistrationNotFound: NOT_FOUND,
     SegmentNotFound: NOT_FOUND,
+    MeetingNotFound: NOT_FOUND,
     InputNotFound: NOT_FOUND,
     AccountNotFound: NOT_FOUND,
     FaultsNotFound: NOT_FOUND,
     NotAllowedNow: NOT_NOW,
     AlreadyRunning: NOT_NOW,
     ImportRunning: NOT_NOW,
+    RegistrationClosed: NOT_NOW,
     SegmentExists: NOT_NOW,
     AccountExists: NOT_NOW,
     DatabaseUnavailable: UNAVAILABLE,

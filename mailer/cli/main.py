@@ -31,6 +31,10 @@ NOUNS = {
     "recipient": ("mailer.cli.recipient:recipient", "Import, list, show, suppress recipients."),
     "segment": ("mailer.cli.segment:segment", "Named rules that select recipients."),
     "event": ("mailer.cli.event:event", "Import, list, show, update events."),
+    "registration": (
+        "mailer.cli.registration:registration",
+        "Who comes: attendance lists, door lists, registrations by phone.",
+    ),
     "campaign": (
         "mailer.cli.campaign:campaign",
         "Create, preview, test, queue, follow, prove campaigns.",

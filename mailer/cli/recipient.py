@@ -8,20 +8,14 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from mailer.cli.errors import DONE_IN_PART
-from mailer.cli.output import (
-    count_of,
-    json_option,
-    print_json,
-    print_table,
-    progress,
-    runtime_of,
-    say,
-)
+from mailer.cli.lists import FieldOfHeading, encoding_option, rejects_option, tell_import
+from mailer.cli.output import json_option, print_json, print_table, progress, runtime_of, say
+from mailer.events.linking import link_registrations
 from recipients.addresses import hash_address, parse_address
 from recipients.columns import Column
 from recipients.errors import BadAddress
 from recipients.finding import find_recipient
-from recipients.importing import ImportOptions, ImportResult, import_files
+from recipients.importing import ImportOptions, import_files
 from recipients.models import (
     Recipient,
     RecipientSource,
@@ -46,58 +40,25 @@ def recipient() -> None:
     """Import, list, show, suppress recipients."""
 
 
-class _Mapping(click.ParamType[tuple[Column, str]]):
-    """``FIELD=HEADING``."""
-
-    name = "FIELD=HEADING"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Column, str]:
-        field, equals, heading = str(value).partition("=")
-        if not equals or not heading.strip():
-            self.fail(f"{value!r} does not look like email=Kontakt", param, ctx)
-        if field.strip() not in list(Column):
-            self.fail(f"no field {field!r}; there are: {', '.join(Column)}", param, ctx)
-        return Column(field.strip()), heading.strip()
-
-
-class _Encoding(click.ParamType[str]):
-    """The name of a text encoding Python knows."""
-
-    name = "encoding"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            "x".encode(str(value))
-        except LookupError:
-            self.fail(f"no encoding {value!r}; such as utf-8, cp1252, utf-16", param, ctx)
-        return str(value)
-
-
 @recipient.command("import")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option(
     "--map",
     "mapping",
     multiple=True,
-    type=_Mapping(),
+    type=FieldOfHeading(list(Column)),
     help="Which heading a field stands under, such as --map email=Kontakt.",
 )
 @click.option("--source", metavar="PARTY", help="The party whose list it is; replies go to it.")
-@click.option("--encoding", type=_Encoding(), metavar="E", help="Of a CSV file, if not found.")
-@click.option(
-    "--rejects",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where refused rows go (default: rejects/ in the state folder).",
-)
+@encoding_option
+@rejects_option
 @click.option("--dry-run", is_flag=True, help="Read and count; change nothing.")
 @json_option
 @click.pass_context
 def import_(
     ctx: click.Context,
     files: tuple[Path, ...],
-    mapping: tuple[tuple[Column, str], ...],
+    mapping: tuple[tuple[str, str], ...],
     source: str | None,
     encoding: str | None,
     rejects: Path | None,
@@ -113,7 +74,7 @@ def import_(
         raise click.BadParameter(f"must have 1 to {_LONGEST_SOURCE} characters", param_hint="--source")
     runtime = runtime_of(ctx)
     options = ImportOptions(
-        mapping=dict(mapping),
+        mapping={Column(field): heading for field, heading in mapping},
         source=source.strip() if source else None,
         encoding=encoding,
         rejects=rejects,
@@ -129,30 +90,12 @@ def import_(
             options=options,
             report=report,
         )
-    _print_result(result, as_json=as_json, dry_run=dry_run)
+    if not dry_run:
+        with runtime.database.write() as db:
+            link_registrations(db)
+    tell_import(result, as_json=as_json, dry_run=dry_run)
     if result.rejected:
         ctx.exit(DONE_IN_PART)
-
-
-def _print_result(result: ImportResult, *, as_json: bool, dry_run: bool) -> None:
-    for refusal in result.refusals:
-        say(f"{refusal.file}, line {refusal.line}: {refusal.reason}")
-    if result.rejected:
-        refused = count_of(result.rejected, "row")
-        say(f"{refused} refused: correct {result.rejects_file} and import it")
-    if as_json:
-        print_json(
-            {
-                **result.counts,
-                "rejects_file": result.rejects_file,
-                "seconds": round(result.seconds, 3),
-                "dry_run": dry_run,
-            }
-        )
-        return
-    title = "Would be (nothing was changed)" if dry_run else None
-    shown = [("read" if name == "rows" else name, count) for name, count in result.counts.items()]
-    print_table(["", "rows"], shown, title=title)
 
 
 @recipient.command("list")

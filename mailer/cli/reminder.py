@@ -1,7 +1,8 @@
 """`mailer reminder`: what is due when, to how many, and why not."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,13 +19,12 @@ from mailer.cli.output import (
     say,
     yes_option,
 )
+from mailer.events.alarms import remedy_of
+from mailer.events.audiences import AudienceRule
+from mailer.events.letters import find_letter_faults, reminder_letters
 from mailer.events.models import Reminder, ReminderState
-from mailer.events.reminders import (
-    PlannedReminder,
-    list_sent,
-    plan_reminders,
-    reminder_letters,
-)
+from mailer.events.outcomes import list_outcomes
+from mailer.events.reminders import PlannedReminder, plan_reminders
 from mailer.notices.reminders import LaunchedReminder, launch_due_reminders
 from mailer.runtime import Runtime, template_folders
 from mailer.tasks.ring import ring
@@ -54,43 +54,40 @@ def plan(ctx: click.Context, moment: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"now": now, "reminders": [_as_data(one) for one in planned]})
         return
+    rules = [rule for rule in AudienceRule if any(one.rule is rule for one in planned)]
     print_table(
-        ["event", "lead", "when (local)", "to", "letter", "state", "why not"],
+        ["event", "lead", "when (local)", "UTC", *rules, "letter", "state", "why not"],
         [
-            [
-                one.event_slug,
-                one.lead,
-                f"{one.local_time:%a %Y-%m-%d %H:%M}",
-                one.audience,
-                one.letter,
-                _state(one.state, late=one.late),
-                one.reason,
-            ]
-            for one in planned
+            _row(list(group), rules)
+            for _, group in groupby(planned, key=lambda one: (one.due_at, one.event_slug, one.lead))
         ],
     )
     _tell_holes(planned)
+    for fault in find_letter_faults(template_folders(runtime.settings)):
+        say(fault)
 
 
 @reminder.command("list")
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
-    """The reminders that have gone, and when."""
+    """The reminders that have gone or were called off, and when."""
     runtime = runtime_of(ctx)
     zone = runtime.settings.zone
     with runtime.database.read() as db:
-        sent = list_sent(db)
+        sent = list_outcomes(db)
     if as_json:
-        rows = [_sent_as_data(row, slug, name, zone) for row, slug, name in sent]
+        rows = [_outcome_as_data(row, slug, name, zone) for row, slug, name in sent]
         print_json({"reminders": rows})
         return
     print_table(
-        ["event", "lead", "was due (local)", "went (local)", "to", "state", "campaign"],
+        ["event", "on", "lead", "rule", "was due (local)", "went (local)", "to", "state", "campaign"],
         [
             [
                 slug,
+                row.event_date,
                 row.lead,
+                row.rule,
                 row.due_at.astimezone(zone),
                 row.at.astimezone(zone),
                 row.audience,
@@ -111,26 +108,33 @@ def run(ctx: click.Context, moment: str | None, yes: bool, as_json: bool) -> Non
     """Send what is due: the scheduler's tick by hand. A reminder that has gone never goes again."""
     runtime = runtime_of(ctx)
     now = _read_moment(runtime, moment)
-    due = [one for one in _plan(runtime, now) if one.state is ReminderState.DUE]
-    recipients = sum(one.audience for one in due)
+    due = _find_due(runtime, now)
     if due:
-        what = f"{count_of(len(due), 'reminder')} to {count_of(recipients, 'recipient')}"
+        reminders = count_of(len({(one.event_slug, one.lead) for one in due}), "reminder")
+        what = f"{reminders} to {count_of(sum(one.audience for one in due), 'recipient')}"
         confirm(f"Send {what}?", yes=yes)
-    launched = launch_due_reminders(runtime.launch_tools, runtime.database, now=now)
-    campaigns = [one.campaign_id for one in launched if one.campaign_id is not None]
+    tried = launch_due_reminders(runtime.launch_tools, runtime.database, now=now)
+    launched = [one for one in tried if one.audience]
+    campaigns = [one.campaign_id for one in tried if one.campaign_id is not None]
     rung = bool(campaigns) and ring(runtime.settings, campaigns)
     if as_json:
-        sent = [_launched_as_data(one) for one in launched]
-        print_json({"now": now, "reminders": sent, "rung": rung})
-        return
-    for one in launched:
-        late = ", late" if one.late else ""
-        campaign = f" as campaign {one.campaign_name}" if one.campaign_name else ""
-        say(f"{one.event_slug}, {one.lead} before: to {one.audience}{late}{campaign}")
-    if not launched:
-        say("nothing is due")
-    elif campaigns and not rung:
-        say("rung: false - Redis cannot be reached; the next sweep finds the letters")
+        print_json({"now": now, "reminders": [_launched_as_data(one) for one in launched], "rung": rung})
+    else:
+        for one in launched:
+            late = ", late" if one.late else ""
+            what = f"{one.event_slug}, {one.lead} before, {one.rule}: to {one.audience}{late}"
+            say(f"{what} as campaign {one.campaign_name}")
+        if not launched:
+            say("nobody is to be reminded" if due else "nothing is due")
+        elif not rung:
+            say("rung: false - Redis cannot be reached; the next sweep finds the letters")
+    stuck = _find_due(runtime, now) if due else []
+    if stuck:
+        raise click.ClickException(f"{count_of(len(stuck), 'reminder')} could not go: see the log above")
+
+
+def _find_due(runtime: Runtime, now: datetime) -> list[PlannedReminder]:
+    return [one for one in _plan(runtime, now) if one.state is ReminderState.DUE]
 
 
 def _read_moment(runtime: Runtime, text: str | None) -> datetime:
@@ -161,15 +165,36 @@ def _plan(runtime: Runtime, now: datetime) -> list[PlannedReminder]:
         )
 
 
+def _row(group: Sequence[PlannedReminder], rules: Sequence[AudienceRule]) -> list[object]:
+    """One event and lead: to how many by each rule, and how these stand."""
+    first, audiences = group[0], {one.rule: one.audience for one in group}
+    reasons = dict.fromkeys(one.reason for one in group if one.reason)
+    return [
+        first.event_slug,
+        first.lead,
+        f"{first.local_time:%a %Y-%m-%d %H:%M}",
+        f"{first.due_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        *[audiences.get(rule) for rule in rules],
+        ", ".join(dict.fromkeys(one.letter for one in group if one.letter)),
+        _alike({one.rule: _state(one.state, late=one.late) for one in group}),
+        "; ".join(reasons),
+    ]
+
+
+def _alike(states: Mapping[AudienceRule, str]) -> str:
+    if len(set(states.values())) == 1:
+        return next(iter(states.values()))
+    return "; ".join(f"{rule}: {state}" for rule, state in states.items())
+
+
 def _tell_holes(planned: Sequence[PlannedReminder]) -> None:
     """Say which commands would let the blocked reminders go."""
-    lacking: dict[str, dict[str, None]] = {}
+    blocked: dict[str, list[PlannedReminder]] = {}
     for one in planned:
         if one.state is ReminderState.BLOCKED:
-            lacking.setdefault(one.event_slug, {}).update(dict.fromkeys(one.lacking))
-    for slug, fields in lacking.items():
-        options = " ".join(f"--{field.replace('_', '-')} …" for field in fields)
-        say(f"blocked until known: mailer event update {slug} {options}")
+            blocked.setdefault(one.event_slug, []).append(one)
+    for group in blocked.values():
+        say(f"blocked until known: {remedy_of(group)}")
 
 
 def _state(state: ReminderState, *, late: bool) -> str:
@@ -192,9 +217,10 @@ def _as_data(one: PlannedReminder) -> dict[str, Any]:
     }
 
 
-def _sent_as_data(row: Reminder, slug: str, campaign: str | None, zone: ZoneInfo) -> dict[str, Any]:
+def _outcome_as_data(row: Reminder, slug: str, campaign: str | None, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "event": slug,
+        "event_date": row.event_date,
         "lead": row.lead,
         "rule": row.rule,
         "due_at": row.due_at,
@@ -211,6 +237,7 @@ def _launched_as_data(one: LaunchedReminder) -> dict[str, Any]:
     return {
         "event": one.event_slug,
         "lead": one.lead,
+        "rule": one.rule,
         "campaign": one.campaign_name,
         "audience": one.audience,
         "late": one.late,

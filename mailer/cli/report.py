@@ -1,8 +1,6 @@
 """`mailer report`: how a campaign went, for screens, scripts, spreadsheets and secretariats."""
 
-import contextlib
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,7 +9,9 @@ from typing import Any
 import click
 
 from mailer.campaigns.lifecycle import find_campaign
-from mailer.cli.output import json_option, json_text, print_table, runtime_of, whole_file
+from mailer.cli.output import json_option, json_text, print_table, runtime_of
+from mailer.cli.report_output import choose_format, format_option, hand_out, output_option
+from mailer.cli.report_progress import challenges, progress
 from mailer.foundation.settings import Settings
 from mailer.reports.figures import campaign_report
 from mailer.reports.flat import write_csv
@@ -20,7 +20,6 @@ from mailer.reports.report import CampaignReport, Dimension, Group
 from mailer.reports.spreadsheet import write_spreadsheet
 from mailer.runtime import template_folders
 
-FORMATS = ("table", "json", "csv", "xlsx", "html")
 _MOST_ROWS_ON_A_SCREEN = 15
 
 
@@ -42,6 +41,10 @@ def report() -> None:
     """How it went."""
 
 
+report.add_command(progress)
+report.add_command(challenges)
+
+
 @report.command("campaign")
 @click.argument("name")
 @click.option(
@@ -51,20 +54,9 @@ def report() -> None:
     callback=_read_dimensions,
     help=f"Break the figures down by these only: {', '.join(Dimension)}. Default: all.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="Default: as the ending of FILE says, else table.",
-)
+@format_option
 @json_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write to FILE, which is there whole or not at all.",
-)
+@output_option
 @click.pass_context
 def campaign_(
     ctx: click.Context,
@@ -78,9 +70,7 @@ def campaign_(
 
     Sent is not delivered, opens are uncertain, and a click on a registration link is no registration.
     """
-    form = _choose_format(form, as_json=as_json, output=output)
-    if form == "xlsx" and output is None and sys.stdout.isatty():
-        raise click.UsageError("a workbook does not go on a screen: add -o FILE.xlsx")
+    form = choose_format(form, as_json=as_json, output=output)
     runtime = runtime_of(ctx)
     with runtime.database.snapshot() as db:
         figures = campaign_report(
@@ -91,26 +81,15 @@ def campaign_(
             dimensions=dimensions if dimensions is not None else tuple(Dimension),
         )
     limit = _MOST_ROWS_ON_A_SCREEN if dimensions is None else None
-    if output is not None:
-        content = _render(figures, form, runtime.settings, limit=limit)
-        with whole_file(output, mode=0o666) as file:  # figures, for whom the umask says
-            file.write(content)
-    elif form == "table":
-        _print_tables(figures, limit=limit)
-    else:
-        click.echo(_render(figures, form, runtime.settings, limit=limit), nl=False)
+    hand_out(
+        form,
+        output,
+        show=lambda: _print_tables(figures, limit=limit),
+        render=lambda form: _render(figures, form, runtime.settings),
+    )
 
 
-def _choose_format(form: str | None, *, as_json: bool, output: Path | None) -> str:
-    if as_json:
-        if form not in {None, "json"}:
-            raise click.UsageError(f"--json and --format {form} are two different things")
-        return "json"
-    ending = output.suffix.lstrip(".").lower() if output else ""
-    return form or (ending if ending in FORMATS else "table")
-
-
-def _render(figures: CampaignReport, form: str, settings: Settings, *, limit: int | None) -> bytes:
+def _render(figures: CampaignReport, form: str, settings: Settings) -> bytes:
     match form:
         case "json":
             return f"{json_text(report_json(figures))}\n".encode()
@@ -120,13 +99,10 @@ def _render(figures: CampaignReport, form: str, settings: Settings, *, limit: in
             workbook = io.BytesIO()
             write_spreadsheet(figures, workbook)
             return workbook.getvalue()
-        case "csv":
+        case _:
             lines = io.StringIO(newline="")
             write_csv(figures, lines)
             return lines.getvalue().encode()
-    with contextlib.redirect_stdout(io.StringIO()) as screen:
-        _print_tables(figures, limit=limit)
-    return screen.getvalue().encode()
 
 
 def report_json(figures: CampaignReport) -> dict[str, Any]:
@@ -176,7 +152,16 @@ def _print_tables(figures: CampaignReport, *, limit: int | None) -> None:
     )
     _print_part(
         "Events (a registration click is not a registration)",
-        ["event", "date", "clicks", "registration clicks", "recipients", "asked", "reminded"],
+        [
+            "event",
+            "date",
+            "clicks",
+            "registration clicks",
+            "recipients",
+            "registered",
+            "asked",
+            "reminded",
+        ],
         [
             [
                 event.slug,
@@ -184,6 +169,7 @@ def _print_tables(figures: CampaignReport, *, limit: int | None) -> None:
                 event.clicks,
                 event.registration_clicks,
                 event.registration_recipients,
+                event.registered,
                 event.reminder_requests,
                 event.reminded,
             ]
@@ -202,14 +188,14 @@ def _print_tables(figures: CampaignReport, *, limit: int | None) -> None:
 
 def _print_groups(dimension: Dimension, groups: Sequence[Group], *, limit: int | None) -> None:
     shown = groups if limit is None else groups[:limit]
-    done = ("audience", "sent", "bounced", "opened", "clicked", "downloaded")
+    done = (
+        *("audience", "sent", "bounced", "opened", "clicked", "downloaded"),
+        *("registration_clicked", "registered"),
+    )
     _print_part(
         f"By {dimension}",
-        [dimension.value, *done, "registration clicked"],
-        [
-            [group.value, *[getattr(group, measure) for measure in done], group.registration_clicked]
-            for group in shown
-        ],
+        [dimension.value, *[measure.replace("_", " ") for measure in done]],
+        [[group.value, *[getattr(group, measure) for measure in done]] for group in shown],
     )
     if len(shown) < len(groups):
         click.echo(f"… and {len(groups) - len(shown):,} more: --by {dimension}")

@@ -13,15 +13,17 @@ import click
 import redis
 
 from mailer.campaigns.attention import find_alarms, unended_campaigns
-from mailer.campaigns.heartbeats import SWEEP, last_heartbeat
+from mailer.campaigns.heartbeats import SWEEP, TICKED, last_heartbeat
 from mailer.campaigns.progress import Progress, look_at
 from mailer.cli.output import json_option, print_json, print_table, runtime_of, say, settings_of
 from mailer.embedded.processes import PidFile
-from mailer.events.models import ReminderState
-from mailer.events.reminders import plan_reminders, reminder_letters
+from mailer.events.alarms import find_reminder_alarms
+from mailer.events.letters import find_letter_faults, reminder_letters
+from mailer.events.reminders import derive_reminders
 from mailer.foundation.clock import Clock, real_now
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import Settings
+from mailer.reports.briefing import find_report_alarms
 from mailer.runtime import Runtime, relays_of, template_folders
 from mailer.schema import SchemaBehind
 from mailer.sending.journals import look_at_journals
@@ -36,8 +38,7 @@ from mailer.tracking.watching import watch_journals
 
 _ANSWER_SECONDS = 3.0
 _SWEEP_LATE = timedelta(seconds=60)
-_MISSED_FOR = timedelta(days=7)
-"""So long a missed reminder is told: by then somebody knows, and nothing can be done."""
+_TICK_LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +118,28 @@ def _look_at_web_journals(settings: Settings, overview: Overview) -> None:
 
 def _look_into_database(runtime: Runtime, overview: Overview) -> None:
     settings, now, shown = runtime.settings, real_now(), runtime.clock.now()
+    folders = template_folders(settings)
     with runtime.database.read() as db:
         overview.processes.append(Part("database", ok=True, detail="reachable, and fits this version"))
         overview.processes.append(_sweep(last_heartbeat(db, SWEEP), now))
+        overview.processes.append(_tick(last_heartbeat(db, TICKED), now))
         overview.campaigns += [
             look_at(db, campaign, now=now, shown=shown, zone=settings.zone)
             for campaign in unended_campaigns(db)
         ]
         alarms = find_alarms(db, now=now, shown=shown, uncertain_alarm=settings.uncertain_alarm)
         overview.alarms += map(str, alarms)
-        planned = plan_reminders(
+        plan = derive_reminders(
             db,
-            reminder_letters(template_folders(settings)),
+            reminder_letters(folders),
             now=shown,
             zone=settings.zone,
             grace=timedelta(hours=settings.reminder_grace_hours),
         )
-    overview.alarms += [
-        f"reminder of {one.event_slug}, {one.lead} before, was missed: {one.reason}"
-        for one in planned
-        if one.state is ReminderState.MISSED and shown - one.due_at < _MISSED_FOR
-    ]
+        overview.alarms += find_report_alarms(db, settings, folders, now=shown)
+    warning = timedelta(days=settings.reminder_warning_days)
+    overview.alarms += map(str, find_reminder_alarms(plan, now=shown, warning=warning))
+    overview.alarms += find_letter_faults(folders)
 
 
 def _sweep(last: datetime | None, now: datetime) -> Part:
@@ -146,13 +148,27 @@ def _sweep(last: datetime | None, now: datetime) -> Part:
         return Part(
             "scheduler, worker", ok=False, detail="the sweep has never run: is  mailer up  running?"
         )
-    ago = now - last
-    seconds = max(0, int(ago.total_seconds()))
-    said = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
-    if ago > _SWEEP_LATE:
+    said = _say_length(now - last)
+    if now - last > _SWEEP_LATE:
         said += "; it should every ten seconds: is  mailer up  running?"
         return Part("scheduler, worker", ok=False, detail=f"the sweep has not run for {said}")
     return Part("scheduler, worker", ok=True, detail=f"the last sweep was {said} ago")
+
+
+def _tick(last: datetime | None, now: datetime) -> Part:
+    """The tick looks every minute for what is due by date, and starts it."""
+    if last is None:
+        return Part("reminders", ok=None, detail="nobody has looked yet for what is due")
+    said = _say_length(now - last)
+    if now - last > _TICK_LATE:
+        said += "; it should every minute: if  mailer up  runs, its log says why"
+        return Part("reminders", ok=False, detail=f"what is due has not been started for {said}")
+    return Part("reminders", ok=True, detail=f"whatever was due {said} ago has been started")
+
+
+def _say_length(length: timedelta) -> str:
+    seconds = max(0, int(length.total_seconds()))
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
 
 
 def _web(settings: Settings) -> Part:

@@ -1,29 +1,115 @@
-"""Who showed interest in an event, and may be written to about it."""
+"""Who gets a letter about an event, by what they have done: each audience is one ``SELECT``."""
 
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import Select, or_, select, union
+from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
+from mailer.campaigns.audience import is_suppressed
 from mailer.campaigns.models import Campaign, Delivery, Link
-from mailer.events.models import Event, ReminderRequest
-from mailer.events.requests import gets_no_reminder
+from mailer.events.models import Event, Registration, RegistrationState, ReminderRequest
 from mailer.foundation.settings import TrackingMode
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
-from recipients.models import Recipient, TrackingChoice
+from recipients.models import Recipient, SuppressionScope, TrackingChoice
+
+_COMING = (RegistrationState.SEATED, RegistrationState.WAITING)
 
 
-def interested_recipients(event_id: int, *, until: datetime | None = None) -> Select[int]:
-    """The ids of those who asked or clicked, less those who may not be reminded.
+class AudienceRule(StrEnum):
+    """Who gets a reminder; whoever several of them fit gets it by the first."""
 
-    Machines' clicks count for nothing, those that may be do: one reminder too many is the lesser
-    harm. Nor does a click count of somebody who objects to being tracked, or who under consent gives it
-    no more.
+    REGISTERED = "registered"
+    """Those who have a seat."""
+    ASKED = "asked"
+    """Those who asked to be reminded."""
+    CLICKED = "clicked"
+    """Where tracking is personal: those who clicked the event's registration link."""
+    REGION = "region"
+    """Those of the event's region who have done none of this."""
+
+
+def audience_of(rule: AudienceRule, event_id: int, *, until: datetime | None = None) -> Select[int]:
+    """The ids of those who get a reminder by that rule, less those who may not be written to.
+
+    Nobody is in the audiences of two rules. Who waits for a seat gets no reminder. Who has given a seat
+    back gets one only for what they did after that. Who wants no more letters gets what they asked for
+    or registered for; a click asked for nothing.
 
     Args:
-        until: only those who asked or clicked by then: a reminder's due moment, so that whoever
-            joins later gets the next one only. None is everybody so far.
+        until: only what was done by then counts in somebody's favour: a reminder's due moment, so that
+            whoever joins later gets the next one only. None is everything so far.
     """
-    asked = select(ReminderRequest.recipient_id).where(ReminderRequest.event_id == event_id)
+    seated = _registered(event_id, RegistrationState.SEATED, until=until)
+    asked, clicked = _asked(event_id, until), _clicked(event_id, until)
+    everybody = select(Recipient.id)
+    match rule:
+        case AudienceRule.REGISTERED:
+            return everybody.where(Recipient.id.in_(seated), _may_get_what_it_asked_for())
+        case AudienceRule.ASKED:
+            return everybody.where(
+                Recipient.id.in_(asked),
+                Recipient.id.not_in(seated),
+                Recipient.id.not_in(_registered(event_id, RegistrationState.WAITING)),
+                _may_get_what_it_asked_for(),
+            )
+        case AudienceRule.CLICKED:
+            return everybody.where(
+                Recipient.id.in_(clicked),
+                Recipient.id.not_in(asked),
+                Recipient.id.not_in(_registered(event_id, *_COMING)),
+                ~is_suppressed(),
+            )
+        case AudienceRule.REGION:
+            region = select(Event.region).where(Event.id == event_id).scalar_subquery()
+            return everybody.where(
+                Recipient.region == region,
+                Recipient.id.not_in(asked),
+                Recipient.id.not_in(clicked),
+                Recipient.id.not_in(_registered(event_id, *RegistrationState)),
+                ~is_suppressed(),
+            )
+
+
+def interested_recipients(event_id: int) -> Select[int]:
+    """The ids of those who showed interest in an event, less those who may not be written to.
+
+    They asked to be reminded, are registered or wait for a seat, or clicked the registration link.
+    """
+    spoke = or_(
+        Recipient.id.in_(_asked(event_id, None)), Recipient.id.in_(_registered(event_id, *_COMING))
+    )
+    clicked = Recipient.id.in_(_clicked(event_id, None))
+    return select(Recipient.id).where(
+        or_(spoke & _may_get_what_it_asked_for(), clicked & ~is_suppressed())
+    )
+
+
+def _registered(
+    event_id: int, *states: RegistrationState, until: datetime | None = None
+) -> Select[int | None]:
+    registered = select(Registration.recipient_id).where(
+        Registration.event_id == event_id,
+        Registration.state.in_(states),
+        Registration.recipient_id.is_not(None),  # NULL NOT IN … is never true
+    )
+    return registered if until is None else registered.where(Registration.registered_at <= until)
+
+
+def _asked(event_id: int, until: datetime | None) -> Select[int]:
+    asked = select(ReminderRequest.recipient_id).where(
+        ReminderRequest.event_id == event_id,
+        ~_gave_back_since(event_id, ReminderRequest.recipient_id, ReminderRequest.asked_at),
+    )
+    return asked if until is None else asked.where(ReminderRequest.asked_at <= until)
+
+
+def _clicked(event_id: int, until: datetime | None) -> Select[int | None]:
+    """Machines' clicks count for nothing, those that may be do: one letter too many is the lesser harm.
+
+    Nor does a click count of somebody who objects to being tracked, or who under consent gives it no
+    more.
+    """
     telling = select(Link.campaign_id).join(Event, Event.slug == Link.event_slug)
     telling = telling.where(Event.id == event_id, Link.kind == "registration")
     clicked = (
@@ -52,13 +138,26 @@ def interested_recipients(event_id: int, *, until: datetime | None = None) -> Se
             TrackingEvent.kind == TrackingKind.CLICK,
             TrackingEvent.label != Label.MACHINE,
             Recipient.tracking.is_distinct_from(TrackingChoice.OBJECTION),
+            ~_gave_back_since(event_id, Delivery.recipient_id, TrackingEvent.at),
         )
+        .correlate(None)
     )
-    if until is not None:
-        asked = asked.where(ReminderRequest.asked_at <= until)
-        clicked = clicked.where(TrackingEvent.at <= until)
-    interested = union(asked, clicked).subquery()
-    slug = select(Event.slug).where(Event.id == event_id).scalar_subquery()
-    return select(Recipient.id).where(
-        Recipient.id.in_(select(interested.c.recipient_id)), ~gets_no_reminder(slug)
+    return clicked if until is None else clicked.where(TrackingEvent.at <= until)
+
+
+def _gave_back_since(
+    event_id: int,
+    recipient_id: InstrumentedAttribute[int] | InstrumentedAttribute[int | None],
+    moment: InstrumentedAttribute[datetime],
+) -> ColumnElement[bool]:
+    """Whether that recipient has given a seat back after that moment."""
+    return exists().where(
+        Registration.event_id == event_id,
+        Registration.recipient_id == recipient_id,
+        Registration.state == RegistrationState.CANCELLED,
+        Registration.changed_at >= moment,
     )
+
+
+def _may_get_what_it_asked_for() -> ColumnElement[bool]:
+    return ~is_suppressed(SuppressionScope.EVERYTHING)

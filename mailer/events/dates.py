@@ -66,3 +66,10 @@ def working_day_on_or_before(day: date) -> date:
     while not is_working_day(day):
         day -= _ONE_DAY
     return day
+
+
+def working_days_before(day: date, count: int) -> date:
+    """The working day from which so many working days lead up to the day, the day itself not counted."""
+    for _ in range(count):
+        day = working_day_on_or_before(day - _ONE_DAY)
+    return day

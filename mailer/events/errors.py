@@ -28,3 +28,11 @@ class BadLead(Exception):
 
 class AlreadySent(Exception):
     """This reminder has gone before; whoever raised this must send nothing."""
+
+
+class RegistrationClosed(Exception):
+    """Nobody can register for this event; the message says why."""
+
+
+class RegistrationNotFound(Exception):
+    """Nobody of that address is registered for the event."""

@@ -6,13 +6,17 @@ from datetime import date, datetime, time
 from urllib.parse import urlsplit
 
 from mailer.events.errors import BadEventValue
+from mailer.events.schedules import read_schedule
 from mailer.tracking.links import locate
 from recipients.models import Region
 
 REQUIRED = ("slug", "title", "date")
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_CLOCK = re.compile(r"[0-2]?[0-9][:.][0-5][0-9]")
+_CLOCK = re.compile(r"(?:kl\.? ?)?([0-2]?[0-9])[:.]([0-5][0-9])(?::[0-5][0-9])?", re.IGNORECASE)
+_DANISH_DAY = re.compile(r"([0-9]{1,2})[-.]([0-9]{1,2})[-.]([0-9]{4})")
+_OUR_TIME = range(1900, 2200)
+_SAID = {"true": True, "yes": True, "ja": True, "false": False, "no": False, "nej": False}
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LONGEST_SLUG, _LONGEST_TEXT, _LONGEST_URL = 64, 300, 2000
 
@@ -64,22 +68,29 @@ def _read_region(field: str, value: object) -> str:
     raise BadEventValue(field, f"must be one of {', '.join(Region)}, not {value!r}")
 
 
-def _read_date(field: str, value: object) -> date:
-    if isinstance(value, str):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass
-    if isinstance(value, datetime) or not isinstance(value, date):
-        raise BadEventValue(field, f"must be a day such as 2014-03-24, not {str(value)!r}")
+def _read_date(field: str, given: object) -> date:
+    value = _parse_day(given) if isinstance(given, str) else given
+    if isinstance(value, datetime) or not isinstance(value, date) or value.year not in _OUR_TIME:
+        raise BadEventValue(field, f"must be a day such as 2014-03-24, not {str(given)!r}")
     return value
+
+
+def _parse_day(text: str) -> date | None:
+    """The day, written as in ISO 8601 or as in Denmark; 4/7/2014 is another in each country."""
+    try:
+        if danish := _DANISH_DAY.fullmatch(text):
+            day, month, year = (int(part) for part in danish.groups())
+            return date(year, month, day)
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _read_time(field: str, value: object) -> time:
     if isinstance(value, time):
         return value.replace(microsecond=0)
-    if isinstance(value, str) and _CLOCK.fullmatch(value):
-        hour, minute = (int(part) for part in re.split("[:.]", value))
+    if isinstance(value, str) and (clock := _CLOCK.fullmatch(value)):
+        hour, minute = (int(part) for part in clock.groups())
         if hour < 24:
             return time(hour, minute)
     raise BadEventValue(field, f"must be a time of day such as 09:30, not {str(value)!r}")
@@ -108,6 +119,13 @@ def _read_capacity(field: str, value: object) -> int:
     return value
 
 
+def _read_hosted(field: str, value: object) -> bool:
+    said = _SAID.get(value.casefold()) if isinstance(value, str) else value
+    if not isinstance(said, bool):
+        raise BadEventValue(field, f"must be true or false, not {value!r}")
+    return said
+
+
 FIELDS: Mapping[str, Callable[[str, object], object]] = {
     "slug": _read_slug,
     "title": _read_text,
@@ -119,5 +137,7 @@ FIELDS: Mapping[str, Callable[[str, object], object]] = {
     "programme_url": _read_url,
     "registration_url": _read_url,
     "capacity": _read_capacity,
+    "hosted": _read_hosted,
+    "reminders": read_schedule,
 }
 """The fields a person may give, in the order in which one writes them."""

@@ -1,103 +1,89 @@
-"""Event files: TOML, one ``[[event]]`` each."""
+"""Event files: TOML with one ``[[event]]`` each, a table (CSV, XLSX, ODS), or a calendar (iCalendar)."""
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailer.events.errors import BadEventFile, BadEventValue, EventFileNotFound
-from mailer.events.fields import REQUIRED, read_field
+from mailer.events.calendar_files import read_calendar
+from mailer.events.entries import EventEntry, RawEntry, RefusedEntry, read_entries
+from mailer.events.errors import BadEventFile, EventFileNotFound
+from mailer.events.table_files import open_event_table
 
+_LARGEST = 4 << 20
+"""Bytes; the events of many years are a small part of it."""
+_TABLES = frozenset({".csv", ".xlsx", ".xls", ".ods"})
+_CALENDARS = frozenset({".ics", ".ical"})
 _HEADING = re.compile(r"^[ \t]*\[\[[ \t]*event[ \t]*\]\]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedEntry:
-    """An entry that was not taken: where it stands and why."""
+class EventFile:
+    """What stands in an event file."""
 
-    number: int
-    """Counted from 1."""
-    line: int | None
-    """The line of its heading; None where entries are written in one line."""
-    slug: str | None
-    reason: str
-
-    def __str__(self) -> str:
-        """``entry 3 (line 21, skanderborg): time must be …``."""
-        where = ", ".join(
-            [*([f"line {self.line}"] if self.line else []), *([self.slug] if self.slug else [])]
-        )
-        return f"entry {self.number}" + (f" ({where})" if where else "") + f": {self.reason}"
+    entries: tuple[EventEntry | RefusedEntry, ...]
+    """In order."""
+    left_out: tuple[str, ...] = ()
+    """Headings of a table that name no field of an event."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventEntry:
-    """An entry that may go in: its fields, without the empty ones."""
+def read_event_file(path: Path, *, encoding: str | None = None) -> EventFile:
+    """The entries of an event file, which the ending of its name says how to read.
 
-    slug: str
-    fields: Mapping[str, object]
-
-
-def read_event_file(path: Path) -> Iterator[EventEntry | RefusedEntry]:
-    """The entries of an event file, in order.
+    Args:
+        encoding: of a CSV file; None finds it.
 
     Raises:
         EventFileNotFound: there is no such file.
-        BadEventFile: it cannot be read, is no TOML, or holds something other than events.
+        BadEventFile: it cannot be read, is larger than an event file ever is, is not what its name
+            says, or holds something other than events.
     """
-    text = _read_text(path)
+    content = _read_bytes(path)
+    ending = path.suffix.casefold()
+    if ending in _TABLES:
+        raw, left_out = open_event_table(path, encoding=encoding)
+        return EventFile(tuple(read_entries(raw)), left_out)
+    reading = read_calendar if ending in _CALENDARS else _read_toml
+    return EventFile(tuple(read_entries(reading(path, content))))
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        content = tomllib.loads(text)
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError as error:
+        raise EventFileNotFound(f"no such file: {path}") from error
+    except OSError as error:
+        raise BadEventFile(f"{path}: {error.strerror}") from error
+    if len(content) > _LARGEST:
+        raise BadEventFile(f"{path}: larger than {_LARGEST >> 20} MB, and holds more than events")
+    return content
+
+
+def _read_toml(path: Path, content: bytes) -> Iterator[RawEntry]:
+    try:
+        text = content.decode("utf-8-sig")
+        read = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise BadEventFile(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         hint = "; a time of day is written 09:30:00" if "time" in str(error).casefold() else ""
         raise BadEventFile(f"{path}: {error}{hint}") from error
-    raw = content.get("event", [])
-    strangers = sorted(set(content) - {"event"})
+    except RecursionError as error:
+        raise BadEventFile(f"{path}: lists within lists, deeper than an event ever is") from error
+    raw = read.get("event", [])
+    strangers = sorted(set(read) - {"event"})
     if strangers or not isinstance(raw, list) or not raw:
         found = f"; found: {', '.join(strangers)}" if strangers else ""
         raise BadEventFile(f"{path}: an event file holds [[event]] entries and no more{found}")
     lines = [text.count("\n", 0, match.start()) + 1 for match in _HEADING.finditer(text)]
-    return _read_entries(raw, lines if len(lines) == len(raw) else [None] * len(raw))
+    return _toml_entries(raw, lines if len(lines) == len(raw) else [None] * len(raw))
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise EventFileNotFound(f"no such file: {path}") from error
-    except UnicodeDecodeError as error:
-        raise BadEventFile(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except OSError as error:
-        raise BadEventFile(f"{path}: {error.strerror}") from error
-
-
-def _read_entries(
-    raw: list[object], lines: list[int] | list[None]
-) -> Iterator[EventEntry | RefusedEntry]:
-    first: dict[str, int] = {}
-    for number, (entry, line) in enumerate(zip(raw, lines, strict=True), start=1):
-        slug = entry.get("slug") if isinstance(entry, dict) else None
-        named = slug if isinstance(slug, str) else None
-        try:
-            read = _read_entry(entry)
-        except BadEventValue as error:
-            yield RefusedEntry(number, line, named, str(error))
-            continue
-        if read.slug in first:
-            reason = f"slug stands already in entry {first[read.slug]}"
-            yield RefusedEntry(number, line, named, reason)
-            continue
-        first[read.slug] = number
-        yield read
-
-
-def _read_entry(entry: object) -> EventEntry:
-    if not isinstance(entry, dict):
-        raise BadEventValue("event", f"must be a table of fields, not {entry!r}")
-    read = {field: read_field(field, value) for field, value in entry.items()}
-    for field in REQUIRED:
-        if field not in read:
-            raise BadEventValue(field, "is missing")
-    given = {field: value for field, value in read.items() if value is not None}
-    return EventEntry(str(given.pop("slug")), given)
+def _toml_entries(raw: list[object], lines: list[int] | list[None]) -> Iterator[RawEntry]:
+    for entry, line in zip(raw, lines, strict=True):
+        if isinstance(entry, dict):
+            yield RawEntry(line, entry)
+        else:
+            yield RawEntry(line, {}, f"event must be a table of fields, not {entry!r}")

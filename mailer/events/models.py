@@ -47,7 +47,7 @@ class Event(Base):
     ``none`` is none at all. Where nothing stands here, the letters' own leads hold."""
     state: Mapped[EventState] = mapped_column(default=EventState.OPEN)
     moved_at: Mapped[datetime | None]
-    """When its date or time was last changed to another; what was due before then is not made up for."""
+    """When its date was last changed to another; what was due before then is not made up for."""
     sequence: Mapped[int] = mapped_column(default=0)
     """Grows with every change that a calendar must hear of (RFC 5545 §3.8.7.4)."""
     created_at: Mapped[datetime]
@@ -86,7 +86,7 @@ class RegistrationSource(StrEnum):
     """How we know."""
 
     HOSTED = "hosted"
-    """They registered on our page."""
+    """They registered on our page, or cancelled with us."""
     LIST = "list"
     """They stood on an attendance list that was imported."""
 

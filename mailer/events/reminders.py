@@ -1,40 +1,32 @@
 """Which reminders there are, when each is due, to whom it goes, and why it does not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
-from enum import StrEnum
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Campaign
 from mailer.campaigns.timetable import resolve_local
-from mailer.events.audiences import interested_recipients
+from mailer.events.audiences import AudienceRule, audience_of
 from mailer.events.catalogue import list_events
-from mailer.events.dates import Lead, due_moment, parse_lead
-from mailer.events.errors import AlreadySent, BadLead
-from mailer.events.fields import FIELDS
-from mailer.events.models import Event, EventState, Reminder, ReminderState
-from mailer.foundation.log import get_log
-from mailer.rendering.errors import LetterError
-from mailer.rendering.source import LetterSource, list_letters, load_letter
+from mailer.events.dates import due_moment
+from mailer.events.letters import Occasion, list_occasions
+from mailer.events.models import (
+    Event,
+    EventState,
+    Reminder,
+    ReminderState,
+)
+from mailer.events.registering import full_events
+from mailer.rendering.source import LetterSource
 
 ON_TIME = timedelta(minutes=10)
 """A reminder that leaves within this time of its due moment is not late: some ticks may fail."""
 
-_log = get_log(__name__)
-
-
-class AudienceRule(StrEnum):
-    """Who gets a reminder."""
-
-    INTERESTED = "interested"
-    """Those who asked to be reminded and, where tracking is personal, those who clicked the event's
-    registration link."""
+_WANT_A_SEAT = frozenset({AudienceRule.CLICKED, AudienceRule.REGION})
+"""They are told that they can still register."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +35,13 @@ class PlannedReminder:
 
     event_id: int
     event_slug: str
+    event_title: str
     event_date: date
     """The event's date, which it is about."""
     lead: str
-    rule: str
-    letter: str
-    """The name of the letter that is sent."""
+    rule: AudienceRule
+    letter: str | None
+    """The name of the letter that is sent; None where there is none that could be."""
     due_at: datetime
     """UTC."""
     local_time: datetime
@@ -62,21 +55,11 @@ class PlannedReminder:
     """Why it does not go; None where nothing is in its way."""
     lacking: tuple[str, ...] = ()
     """The event's fields that its text needs and that are not known."""
+    moot: bool = False
+    """Missed, and nobody could have sent it: the event was taken in, or moved to its date, too late."""
+    at: datetime | None = None
+    """When it went or was called off; None where that is not stored."""
     campaign_id: int | None = None
-
-
-def reminder_letters(folders: Sequence[Path]) -> list[LetterSource]:
-    """The letters that are reminders: those whose manifest names leads.
-
-    A letter that cannot be read is left out and logged: it must not hold up the others.
-    """
-    letters = []
-    for name in list_letters(folders):
-        try:
-            letters.append(load_letter(name, folders))
-        except LetterError as error:
-            _log.error("letter cannot be read", letter=name, error=str(error))
-    return [letter for letter in letters if letter.leads]
 
 
 def plan_reminders(
@@ -90,13 +73,12 @@ def plan_reminders(
     """Every reminder of every event, by the moment it is due.
 
     Args:
+        letters: as ``reminder_letters`` gives them.
         zone: in which local times are shown; events are computed in their own.
         grace: how late a reminder may still go.
-
-    Raises:
-        LetterError: a reminder letter's leads or needs make no sense.
     """
-    return _count_audiences(db, _derive(db, letters, now=now, zone=zone, grace=grace), now=now)
+    plan = derive_reminders(db, letters, now=now, zone=zone, grace=grace)
+    return _count_audiences(db, plan, now=now)
 
 
 def due_reminders(
@@ -107,84 +89,21 @@ def due_reminders(
     zone: ZoneInfo,
     grace: timedelta,
 ) -> list[PlannedReminder]:
-    """The reminders to send now; counts nobody else's audience, so that a tick stays cheap.
+    """The reminders to send now, and those called off whose moment has come; the last to fall due first.
 
-    Raises:
-        LetterError: as ``plan_reminders``.
+    Audiences are not counted.
     """
-    plan = _derive(db, letters, now=now, zone=zone, grace=grace)
-    due = [planned for planned in plan if planned.state is ReminderState.DUE]
-    return _count_audiences(db, due, now=now)
+    plan = derive_reminders(db, letters, now=now, zone=zone, grace=grace)
+    due = [
+        planned
+        for planned in plan
+        if planned.state is ReminderState.DUE
+        or (planned.state is ReminderState.CANCELLED and planned.at is None and planned.due_at <= now)
+    ]
+    return sorted(due, key=lambda planned: planned.due_at, reverse=True)
 
 
-def count_overdue(
-    db: Session,
-    letters: Sequence[LetterSource],
-    *,
-    now: datetime,
-    zone: ZoneInfo,
-    grace: timedelta,
-) -> int:
-    """How many reminders should have gone a while ago and still may; reads nothing about anybody.
-
-    Raises:
-        LetterError: as ``plan_reminders``.
-    """
-    plan = _derive(db, letters, now=now, zone=zone, grace=grace)
-    return sum(planned.state is ReminderState.DUE and planned.late for planned in plan)
-
-
-def store_sent(
-    db: Session,
-    planned: PlannedReminder,
-    *,
-    campaign_id: int | None,
-    audience: int,
-    now: datetime,
-) -> Reminder:
-    """Remember that a reminder has gone; of two who try at once, one succeeds.
-
-    Args:
-        campaign_id: the campaign it went as; None if nobody wanted it, so that there was nothing
-            to send.
-
-    Raises:
-        AlreadySent: it has gone before; the caller's transaction must be rolled back.
-    """
-    reminder = Reminder(
-        event_id=planned.event_id,
-        lead=planned.lead,
-        rule=planned.rule,
-        event_date=planned.event_date,
-        state=ReminderState.SENT,
-        due_at=planned.due_at,
-        late=_is_late(planned.due_at, now),
-        audience=audience,
-        campaign_id=campaign_id,
-        at=now,
-    )
-    try:
-        with db.begin_nested():
-            db.add(reminder)
-    except IntegrityError as error:
-        raise AlreadySent(
-            f"the reminder {planned.lead} before {planned.event_slug} has gone before"
-        ) from error
-    return reminder
-
-
-def list_sent(db: Session) -> list[tuple[Reminder, str, str | None]]:
-    """The reminders that have gone or were called off, each with event slug and campaign name."""
-    rows = db.execute(
-        select(Reminder, Event.slug, Campaign.name)
-        .join(Event, Event.id == Reminder.event_id)
-        .outerjoin(Campaign, Campaign.id == Reminder.campaign_id)
-        .order_by(Reminder.at, Reminder.id)
-    )
-    return [(reminder, slug, name) for reminder, slug, name in rows]
-
-
-def _derive(
+def derive_reminders(
     db: Session,
     letters: Sequence[LetterSource],
     *,
@@ -192,109 +111,133 @@ def _derive(
     zone: ZoneInfo,
     grace: timedelta,
 ) -> list[PlannedReminder]:
-    """The plan without audiences that would have to be counted."""
-    by_lead = _letters_by_lead(letters)
-    stored = {
-        (row.event_id, row.lead, row.rule, row.event_date): row
-        for row in db.scalars(select(Reminder)).all()
-    }
-    plan = []
-    for event in list_events(db):
-        for lead, letter in by_lead.items():
-            key = (event.id, str(lead), AudienceRule.INTERESTED, event.date)
-            planned = _plan_one(event, lead, letter, stored.get(key), zone)
-            if key not in stored:
-                planned = _derive_state(planned, event, letter, now=now, grace=grace)
+    """The plan without the audiences of what has not gone; reads nothing about anybody."""
+    return lay_out_reminders(
+        list_events(db),
+        letters,
+        stored=db.scalars(select(Reminder)).all(),
+        full=full_events(db),
+        now=now,
+        zone=zone,
+        grace=grace,
+    )
+
+
+def lay_out_reminders(
+    events: Iterable[Event],
+    letters: Sequence[LetterSource],
+    *,
+    stored: Iterable[Reminder],
+    full: Collection[int],
+    now: datetime,
+    zone: ZoneInfo,
+    grace: timedelta,
+) -> list[PlannedReminder]:
+    """The plan, by what is known of the events and of what has become of their reminders.
+
+    Args:
+        full: the ids of events that nobody more gets a seat at.
+    """
+    outcomes = {(row.event_id, row.lead, row.rule, row.event_date): row for row in stored}
+    plan: list[PlannedReminder] = []
+    for event in events:
+        for occasion in list_occasions(event.reminders, letters):
+            planned = _plan_one(event, occasion, zone)
+            row = outcomes.get((event.id, planned.lead, planned.rule, event.date))
+            if row is not None:
+                planned = _as_stored(planned, row, event)
+            else:
+                is_full = event.id in full
+                planned = _judge(planned, event, occasion, is_full=is_full, now=now, grace=grace)
             plan.append(planned)
-    return sorted(_drop_overtaken(plan), key=lambda planned: (planned.due_at, planned.event_slug))
+    return sorted(
+        _drop_overtaken(_drop_doubled(plan)), key=lambda planned: (planned.due_at, planned.event_slug)
+    )
 
 
-def _letters_by_lead(letters: Sequence[LetterSource]) -> dict[Lead, LetterSource]:
-    """Which letter goes at which lead, the longest first."""
-    by_lead: dict[Lead, LetterSource] = {}
-    for letter in letters:
-        for need in letter.needs:
-            if need not in FIELDS:
-                raise LetterError(
-                    f"letter {letter.name}: needs: {need!r} is no field of an event;"
-                    f" there are: {', '.join(FIELDS)}"
-                )
-        for text in letter.leads:
-            try:
-                lead = parse_lead(str(text))
-            except BadLead as error:
-                raise LetterError(f"letter {letter.name}: leads: {error}") from error
-            if lead in by_lead:
-                raise LetterError(
-                    f"letters {by_lead[lead].name} and {letter.name} both go {lead} before an"
-                    " event; take the lead out of one of them"
-                )
-            by_lead[lead] = letter
-    longest_first = sorted(by_lead, key=lambda lead: lead.length, reverse=True)
-    return {lead: by_lead[lead] for lead in longest_first}
+def is_late(due_at: datetime, now: datetime) -> bool:
+    """Whether what is due then and goes now should be told as late."""
+    return now > due_at + ON_TIME
 
 
-def _plan_one(
-    event: Event, lead: Lead, letter: LetterSource, row: Reminder | None, zone: ZoneInfo
-) -> PlannedReminder:
-    """The reminder as stored, or still to be judged."""
-    due_at = row.due_at if row else due_moment(event.date, event.time, lead, ZoneInfo(event.timezone))
-    planned = PlannedReminder(
+def _plan_one(event: Event, occasion: Occasion, zone: ZoneInfo) -> PlannedReminder:
+    """The reminder, still to be judged."""
+    due_at = due_moment(event.date, event.time, occasion.lead, ZoneInfo(event.timezone))
+    return PlannedReminder(
         event_id=event.id,
         event_slug=event.slug,
+        event_title=event.title,
         event_date=event.date,
-        lead=str(lead),
-        rule=AudienceRule.INTERESTED,
-        letter=letter.name,
+        lead=str(occasion.lead),
+        rule=occasion.rule,
+        letter=occasion.letter.name if occasion.letter else None,
         due_at=due_at,
         local_time=due_at.astimezone(zone),
         state=ReminderState.PLANNED,
     )
-    if row is None:
-        return planned
+
+
+def _as_stored(planned: PlannedReminder, row: Reminder, event: Event) -> PlannedReminder:
+    """The reminder as it went or was called off, whatever has become of the event since."""
+    called_off = row.state is ReminderState.CANCELLED
     return replace(
         planned,
+        due_at=row.due_at,
+        local_time=row.due_at.astimezone(planned.local_time.tzinfo),
         state=row.state,
         audience=row.audience,
         late=row.late,
+        reason=_why_called_off(event, planned.rule) if called_off else None,
+        at=row.at,
         campaign_id=row.campaign_id,
     )
 
 
-def _derive_state(
+def _judge(
     planned: PlannedReminder,
     event: Event,
-    letter: LetterSource,
+    occasion: Occasion,
     *,
+    is_full: bool,
     now: datetime,
     grace: timedelta,
 ) -> PlannedReminder:
     """Judge by the clock and by what the event lacks what has neither gone nor been called off."""
-    if event.state is EventState.CANCELLED:
-        return replace(planned, state=ReminderState.CANCELLED, reason="the event does not take place")
-    lacking = _find_lacking(event, letter, planned.lead)
-    hole = f"no {' and no '.join(lacking)} yet" if lacking else None
+    if event.state is EventState.CANCELLED or (is_full and planned.rule in _WANT_A_SEAT):
+        reason = _why_called_off(event, planned.rule)
+        return replace(planned, state=ReminderState.CANCELLED, reason=reason)
+    lacking = tuple(need for need in occasion.needs if getattr(event, need) is None)
+    hole = occasion.fault or (say_hole(lacking) if lacking else None)
     planned = replace(planned, reason=hole, lacking=lacking)
+    if event.moved_at is not None and planned.due_at <= event.moved_at <= now:
+        return _missed(planned, "due before the event was moved", is_moot=True)
     if now > planned.due_at + grace:
+        if planned.due_at <= event.created_at <= now:
+            return _missed(planned, "due before the event was taken in", is_moot=True)
         hours = round(grace.total_seconds() / 3600)
-        reason = hole or f"more than {hours} hours late"
-        return replace(planned, state=ReminderState.MISSED, reason=reason)
+        return _missed(planned, hole or f"more than {hours} hours late")
     if now >= _begins(event):
-        reason = hole or "the event had begun"
-        return replace(planned, state=ReminderState.MISSED, reason=reason)
+        return _missed(planned, hole or "the event had begun")
     if hole:
         return replace(planned, state=ReminderState.BLOCKED)
     if now >= planned.due_at:
-        return replace(planned, state=ReminderState.DUE, late=_is_late(planned.due_at, now))
+        return replace(planned, state=ReminderState.DUE, late=is_late(planned.due_at, now))
     return planned
 
 
-def _find_lacking(event: Event, letter: LetterSource, lead: str) -> tuple[str, ...]:
-    """The fields that the reminder cannot do without and the event does not have yet."""
-    needs = dict.fromkeys(letter.needs)
-    if parse_lead(lead).unit == "hour":
-        needs["time"] = None
-    return tuple(need for need in needs if getattr(event, need) is None)
+def say_hole(lacking: Sequence[str]) -> str:
+    """What an event lacks, in words: ``no place and no time yet``."""
+    return f"no {' and no '.join(field.replace('_', ' ') for field in lacking)} yet"
+
+
+def _missed(planned: PlannedReminder, reason: str, *, is_moot: bool = False) -> PlannedReminder:
+    return replace(planned, state=ReminderState.MISSED, late=False, reason=reason, moot=is_moot)
+
+
+def _why_called_off(event: Event, rule: AudienceRule) -> str:
+    if event.state is EventState.CANCELLED:
+        return "the event does not take place"
+    return "all seats were taken" if rule in _WANT_A_SEAT else "it was called off"
 
 
 def _begins(event: Event) -> datetime:
@@ -305,21 +248,39 @@ def _begins(event: Event) -> datetime:
     return resolve_local(event.date, event.time, zone)
 
 
-def _is_late(due_at: datetime, now: datetime) -> bool:
-    return now > due_at + ON_TIME
+def _drop_doubled(plan: Sequence[PlannedReminder]) -> list[PlannedReminder]:
+    """Of reminders that working days bring to one moment, the nearest to the event goes for all.
+
+    Those of an event and rule come with the longest lead first.
+    """
+    last = {
+        (one.event_id, one.rule, one.due_at): one.lead
+        for one in plan
+        if one.state is not ReminderState.CANCELLED and not one.moot
+    }
+    kept = []
+    for planned in plan:
+        nearest = last.get((planned.event_id, planned.rule, planned.due_at), planned.lead)
+        if nearest != planned.lead and planned.state is not ReminderState.SENT:
+            reason = f"the one {nearest} before is due at the same moment"
+            planned = replace(  # noqa: PLW2901
+                planned, state=ReminderState.CANCELLED, late=False, reason=reason, lacking=()
+            )
+        kept.append(planned)
+    return kept
 
 
 def _drop_overtaken(plan: Sequence[PlannedReminder]) -> Iterator[PlannedReminder]:
     """Send nobody two reminders of one event at once: the nearest goes, the others are missed."""
-    latest: dict[int, datetime] = {}
+    latest: dict[tuple[int, AudienceRule], datetime] = {}
     for planned in plan:
         if planned.state in {ReminderState.DUE, ReminderState.SENT}:
-            earlier = latest.get(planned.event_id, planned.due_at)
-            latest[planned.event_id] = max(earlier, planned.due_at)
+            key = (planned.event_id, planned.rule)
+            latest[key] = max(latest.get(key, planned.due_at), planned.due_at)
     for planned in plan:
-        if planned.state is ReminderState.DUE and planned.due_at < latest[planned.event_id]:
-            reason = "the next reminder of the event goes instead"
-            yield replace(planned, state=ReminderState.MISSED, late=False, reason=reason)
+        overtaken_by = latest.get((planned.event_id, planned.rule), planned.due_at)
+        if planned.state is ReminderState.DUE and planned.due_at < overtaken_by:
+            yield _missed(planned, "the next reminder of the event goes instead")
         else:
             yield planned
 
@@ -328,16 +289,16 @@ def _count_audiences(
     db: Session, plan: Sequence[PlannedReminder], *, now: datetime
 ) -> list[PlannedReminder]:
     """Fill in to how many each would go; whoever asked so far counts for all that is to come."""
-    counted: dict[tuple[int, datetime | None], int] = {}
+    counted: dict[tuple[int, AudienceRule, datetime | None], int] = {}
     filled = []
     for planned in plan:
         if planned.state in {ReminderState.SENT, ReminderState.CANCELLED}:
             filled.append(planned)
             continue
         until = planned.due_at if planned.due_at < now else None
-        key = (planned.event_id, until)
+        key = (planned.event_id, planned.rule, until)
         if key not in counted:
-            audience = interested_recipients(planned.event_id, until=until).subquery()
+            audience = audience_of(planned.rule, planned.event_id, until=until).subquery()
             counted[key] = db.scalar(select(func.count()).select_from(audience)) or 0
         filled.append(replace(planned, audience=counted[key]))
     return filled

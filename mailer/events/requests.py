@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, CursorResult, ScalarSelect, delete, exists, select
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.audience import is_suppressed
 from mailer.events.catalogue import find_event
-from mailer.events.models import Event, ReminderRequest
+from mailer.events.models import Event, Registration, ReminderRequest
 from recipients.models import Recipient, SuppressionScope
 
 
@@ -55,15 +55,20 @@ def withdraw_request(db: Session, slug: str, recipient_id: int, *, now: datetime
     return gone.rowcount == 1
 
 
-def gets_no_reminder(slug: str | ScalarSelect[str]) -> ColumnElement[bool]:
-    """True for a recipient who may not be reminded of that event.
+def gets_no_reminder(slug: str) -> ColumnElement[bool]:
+    """True for a recipient who may get no letter about that event that goes by itself.
 
-    Who wants no more letters still gets the reminders they asked for; a click on a link asked for
-    nothing.
+    Who wants no more letters still gets the reminders they asked for, and what follows from having
+    registered, a seat given back included; a click on a link asked for nothing.
     """
     asked = (
         exists()
         .where(ReminderRequest.recipient_id == Recipient.id, ReminderRequest.event_id == Event.id)
         .where(Event.slug == slug)
     )
-    return is_suppressed(SuppressionScope.EVERYTHING) | (is_suppressed() & ~asked)
+    registered = (
+        exists()
+        .where(Registration.recipient_id == Recipient.id, Registration.event_id == Event.id)
+        .where(Event.slug == slug)
+    )
+    return is_suppressed(SuppressionScope.EVERYTHING) | (is_suppressed() & ~asked & ~registered)

@@ -46,14 +46,41 @@ class LetterSource:
         return str(self.manifest.get("title", self.name))
 
     @property
+    def kind(self) -> str | None:
+        """``reminder``, ``change``, ``cancellation`` or ``confirmation``; None where it is not said."""
+        kind = self.manifest.get("kind")
+        return None if kind is None else str(kind)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Whom a reminder is written for, such as ``registered``; unsaid it is those who asked."""
+        is_reminder = self.leads or self.optional_leads
+        return tuple(self.manifest.get("rules", ("asked",) if is_reminder else ()))
+
+    @property
     def leads(self) -> tuple[str, ...]:
-        """How long before an event a reminder goes, such as ``14 days``; empty for other letters."""
+        """How long before any event the reminder goes, such as ``14 days``; empty for other letters."""
         return tuple(self.manifest.get("leads", ()))
+
+    @property
+    def optional_leads(self) -> tuple[str, ...]:
+        """How long before an event that names this lead the reminder goes."""
+        return tuple(self.manifest.get("optional_leads", ()))
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The event's fields this reminder cannot do without."""
         return tuple(self.manifest.get("needs", ()))
+
+    @property
+    def needs_at(self) -> Mapping[str, tuple[str, ...]]:
+        """By lead, the fields it cannot do without there, where they are not those of ``needs``."""
+        return {lead: tuple(needs) for lead, needs in self.manifest.get("needs_at", {}).items()}
+
+    @property
+    def calendar(self) -> bool:
+        """Whether a calendar file of its event goes with every copy."""
+        return bool(self.manifest.get("calendar", False))
 
     def signatories(self, language: str) -> tuple[Signatory, ...]:
         """Who signs the letter, in order, with their offices in a language (``office_en``)."""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     Row,
+    Select,
     String,
     and_,
     case,
@@ -26,7 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState, Link
-from mailer.events.models import Event, Reminder, ReminderRequest
+from mailer.events.models import Event, Registration, RegistrationState, Reminder, ReminderRequest
 from mailer.foundation.settings import TrackingMode
 from mailer.tracking.log import NO_CAMPAIGN
 from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
@@ -36,17 +37,10 @@ PERSONAL_FIELDS = ("role", "sector", "region", "organisation", "domain")
 """What recipients may be grouped by; the confederation never (GDPR art. 9)."""
 DOWNLOAD = "download"
 REGISTRATION = "registration"
-GROUPED = (
-    "audience",
-    "sent",
-    "bounced",
-    "opened",
-    "clicked",
-    "downloaded",
-    "registration_clicked",
-    "clicks",
-)
-"""What is counted per group: deliveries, and last the clicks themselves."""
+MEASURED = ("opened", "clicked", "downloaded", "registration_clicked", "clicks")
+"""What tracking tells per group: of deliveries, and last of the clicks themselves."""
+GROUPED = ("audience", "sent", "bounced", *MEASURED, "registered")
+"""What is counted per group."""
 DONE = ("opened", "clicked", "downloaded", "registration_clicked", "unsubscribed", "viewed")
 """What a delivery's reader may have done."""
 _HOUR = "%Y-%m-%d %H"
@@ -98,6 +92,14 @@ class Day:
     kind: TrackingKind
     registration: bool
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """How many of a campaign's recipients have a seat: anywhere, and per event."""
+
+    recipients: int
+    events: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,33 @@ def count_requests(db: Session, campaign_id: int) -> dict[int, int]:
     return {row[0]: row[1] for row in db.execute(counted)}
 
 
+def count_registered(db: Session, campaign_id: int) -> Registered:
+    """The campaign's recipients who are known to have a seat at the events that the letter told of."""
+    seats = (
+        _seats(campaign_id)
+        .add_columns(Event.slug)
+        .join(
+            Delivery,
+            and_(
+                Delivery.recipient_id == Registration.recipient_id,
+                Delivery.campaign_id == campaign_id,
+            ),
+        )
+        .cte("seats")
+    )
+    statement = union_all(
+        select(cast(null(), String), func.count(seats.c.recipient_id.distinct())),
+        select(seats.c.slug, func.count()).group_by(seats.c.slug),
+    )
+    recipients, events = 0, {}
+    for slug, total in db.execute(statement):
+        if slug is None:
+            recipients = total
+        else:
+            events[slug] = total
+    return Registered(recipients, events)
+
+
 def reminders_of(db: Session, campaign_id: int) -> Sequence[Row[Reminder, str]]:
     """The stored reminders of the letter's events, each with the name of its own campaign."""
     slugs = select(Link.event_slug).where(Link.campaign_id == campaign_id)
@@ -345,7 +374,8 @@ def _acts(campaign_id: int, downloads: Collection[int], registrations: Collectio
 def _cells(campaign_id: int, acts: CTE, fields: Sequence[str]) -> CTE:
     """One row per combination of the recipients' fields: the counts of ``GROUPED``."""
     values = [cast(getattr(Recipient, field), String).label(field) for field in fields]
-    done = [func.coalesce(func.sum(acts.c[act]), 0).label(act) for act in GROUPED[3:]]
+    done = [func.coalesce(func.sum(acts.c[act]), 0).label(act) for act in MEASURED]
+    registered = _seats(campaign_id).distinct().cte("registered")
     return (
         select(
             *values,
@@ -353,13 +383,25 @@ def _cells(campaign_id: int, acts: CTE, fields: Sequence[str]) -> CTE:
             _how_many(Delivery.state == DeliveryState.SENT).label("sent"),
             _how_many(Delivery.state == DeliveryState.BOUNCED).label("bounced"),
             *done,
+            func.count(registered.c.recipient_id).label("registered"),
         )
         .select_from(Delivery)
         .outerjoin(Recipient, Recipient.id == Delivery.recipient_id)
+        .outerjoin(registered, registered.c.recipient_id == Delivery.recipient_id)
         .outerjoin(acts, acts.c.position == Delivery.position)
         .where(Delivery.campaign_id == campaign_id)
         .group_by(*[getattr(Recipient, field) for field in fields])
         .cte("cells")
+    )
+
+
+def _seats(campaign_id: int) -> Select[int | None]:
+    """Whose seats there are at the events that the letter told of, one row per seat."""
+    told = select(Link.event_slug).where(Link.campaign_id == campaign_id)
+    return (
+        select(Registration.recipient_id)
+        .join(Event, Event.id == Registration.event_id)
+        .where(Event.slug.in_(told), Registration.state == RegistrationState.SEATED)
     )
 
 

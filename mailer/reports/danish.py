@@ -240,18 +240,23 @@ def lede(report: CampaignReport) -> str:
         if done.registration_clicks.recipients:
             signing = number(done.registration_clicks.recipients)
             parts.append(f"{signing} har åbnet tilmeldingen til et møde")
-        return f"{_listed(parts)}."
+        if done.registrations.recipients:
+            parts.append(f"{number(done.registrations.recipients)} er tilmeldt")
+        return f"{listed(parts)}."
     if done.clicks.total:
         parts = [f"{number(done.clicks.total)} klik"]
         if done.downloads.total:
             parts.append(f"{number(done.downloads.total)} hentninger af materialet")
         if done.registration_clicks.total:
             parts.append(f"{number(done.registration_clicks.total)} klik på tilmelding")
-        return f"Der er talt {_listed(parts)}."
+        if done.registrations.total:
+            parts.append(f"{number(done.registrations.total)} tilmeldt til et møde")
+        return f"Der er talt {listed(parts)}."
     return ""
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """``a, b og c``."""
     return " og ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 

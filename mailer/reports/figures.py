@@ -14,18 +14,20 @@ from mailer.foundation.settings import TrackingMode
 from mailer.reports.counting import (
     DONE,
     DOWNLOAD,
-    GROUPED,
+    MEASURED,
     PERSONAL_FIELDS,
     REGISTRATION,
     Clickers,
     Day,
     Hour,
+    Registered,
     Tally,
     count_clickers,
     count_days,
     count_groups,
     count_hours,
     count_reachable,
+    count_registered,
     count_requests,
     count_visits,
     events_of,
@@ -155,9 +157,10 @@ def count_campaign(
     wanted = tuple(dict.fromkeys(dimensions))
     delivery = {"audience": campaign.audience, **count_states(db, campaign.id)}
     distinct, groups = _count_groups(scope, wanted)
-    engagement = _engagement(scope, distinct)
+    registered = count_registered(db, campaign.id)
+    engagement = _engagement(scope, distinct, registered)
     clickers = count_clickers(db, campaign.id)
-    links, events = _links(scope, clickers), _events(scope, clickers)
+    links, events = _links(scope, clickers), _events(scope, clickers, registered)
     everybody = Group(
         None,
         delivery["audience"],
@@ -167,6 +170,7 @@ def count_campaign(
         clicked=scope.known(0),
         downloaded=scope.known(0),
         registration_clicked=scope.known(0),
+        registered=None,
         clicks=0,
     )
     if Dimension.LINK in wanted:
@@ -209,7 +213,7 @@ def _local(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
     return moment.astimezone(zone) if moment else None
 
 
-def _engagement(scope: _Scope, distinct: Mapping[str, int]) -> EngagementFigures:
+def _engagement(scope: _Scope, distinct: Mapping[str, int], registered: Registered) -> EngagementFigures:
     tallies = {
         "opened": scope.of_kind(TrackingKind.OPEN),
         "clicked": scope.of_kind(TrackingKind.CLICK),
@@ -218,11 +222,20 @@ def _engagement(scope: _Scope, distinct: Mapping[str, int]) -> EngagementFigures
         "unsubscribed": scope.of_kind(TrackingKind.UNSUBSCRIBE),
         "viewed": scope.of_kind(TrackingKind.VIEW),
     }
-    opens, clicks, downloads, registrations, unsubscribes, views = (
+    opens, clicks, downloads, registration_clicks, unsubscribes, views = (
         _counted(tallies[act], scope.known(distinct[act]), scope.known(distinct[f"{act}_by_people"]))
         for act in DONE
     )
-    return EngagementFigures(opens, clicks, downloads, registrations, unsubscribes, views)
+    seats, who = sum(registered.events.values()), registered.recipients
+    return EngagementFigures(
+        opens=opens,
+        clicks=clicks,
+        downloads=downloads,
+        registration_clicks=registration_clicks,
+        registrations=Engagement(who, seats, seats, 0, 0, who),
+        unsubscribes=unsubscribes,
+        views=views,
+    )
 
 
 def _counted(
@@ -266,7 +279,7 @@ def _total(tallies: Iterable[Tally]) -> int:
     return sum(tally.total for tally in tallies)
 
 
-def _events(scope: _Scope, clickers: Clickers) -> list[EventFigures]:
+def _events(scope: _Scope, clickers: Clickers, registered: Registered) -> list[EventFigures]:
     known = events_of(scope.db, scope.campaign.id)
     requests = count_requests(scope.db, scope.campaign.id)
     reminders = _reminders(scope)
@@ -292,6 +305,7 @@ def _events(scope: _Scope, clickers: Clickers) -> list[EventFigures]:
                 recipients=scope.known(clickers.events.get(slug, 0)),
                 registration_clicks=_total(scope.clicks(links & registrations)),
                 registration_recipients=scope.known(clickers.registrations.get(slug, 0)),
+                registered=registered.events.get(slug, 0),
                 reminder_requests=requests.get(event.id, 0) if event else 0,
                 reminders_sent=len(sent),
                 reminded=sum(reminder.audience for reminder in sent),
@@ -338,9 +352,9 @@ def _count_groups(
         if field is None:
             distinct = counts
             continue
-        done = [scope.known(counts[measure]) for measure in GROUPED[3:]]
         sizes = (counts["audience"], counts["sent"], counts["bounced"])
-        rows[field].append(Group(value, *sizes, *done))
+        done = [scope.known(counts[measure]) for measure in MEASURED]
+        rows[field].append(Group(value, *sizes, *done, registered=counts["registered"]))
     groups: dict[Dimension, Sequence[Group]] = {
         dimension: sorted(rows.get(dimension.value, []), key=_in_order(dimension))
         for dimension in dimensions
@@ -364,6 +378,7 @@ def _event_group(everybody: Group, event: EventFigures) -> Group:
         value=event.slug,
         clicked=event.recipients,
         registration_clicked=event.registration_recipients,
+        registered=event.registered,
         clicks=event.clicks,
     )
 

@@ -2,10 +2,11 @@
 
 A group of fewer than five recipients is put together with others. Of a larger one, what its people did
 is hidden where fewer than five did it, or fewer than five of those who got the letter did not: then a
-figure would nearly name them. Totals stand beside the groups, and a group may lie within another (an
-organisation within a region, a mail domain beside its organisation), so that whoever subtracts what is
-shown from what it is part of learns of the rest. The rest must therefore be no small group either, and
-never a single hidden row: until that holds of every rest, further rows are hidden, the smallest first.
+figure would nearly name them. (Who is registered is compared with the whole group: for that, no letter
+need arrive.) Totals stand beside the groups, and a group may lie within another (an organisation within
+a region, a mail domain beside its organisation), so that whoever subtracts what is shown from what it is
+part of learns of the rest. The rest must therefore be no small group either, and never a single hidden
+row: until that holds of every rest, further rows are hidden, the smallest first.
 
 What is decided never depends on which dimensions somebody asked for: two reports tell no more than one.
 Delivery (audience, sent, bounced) is what mail servers did and is shown for every group of five or more.
@@ -29,6 +30,8 @@ REST = "andre"
 _ABOUT_THE_GROUP = ("value", "audience", "sent", "bounced", "groups")
 _FOLLOWS = {"downloaded": "clicked", "registration_clicked": "clicked", "clicks": "clicked"}
 """Where the second is hidden, so is the first: it is part of it, or an upper bound."""
+_KNOWN_OF_ALL = frozenset({"registered"})
+"""What no tracking need tell: it is compared with everybody in the group."""
 _WITHOUT_OWN_RULE = frozenset({"clicks"})
 _MOST_EQUATIONS = 300
 """Beyond that, a table whose figures hang together so closely is not shown at all."""
@@ -54,6 +57,7 @@ def hide_small_groups(
     tables = {dimension: rows for dimension, (rows, _) in merged.items()}
     members = {dimension: values for dimension, (_, values) in merged.items()}
     known = _count_reachable(tables, members, reachable)
+    everybody = {dimension: [row.audience for row in rows] for dimension, rows in tables.items()}
     house = _House(members, kinds)
     hidden: dict[str, set[_Place]] = {}
     for column in _columns():
@@ -61,7 +65,8 @@ def hide_small_groups(
         if column in _WITHOUT_OWN_RULE:
             hidden[column] = before
         else:
-            hidden[column] = _Column(tables, column, known, house).hide(before)
+            compared = everybody if column in _KNOWN_OF_ALL else known
+            hidden[column] = _Column(tables, column, compared, house).hide(before)
     return {
         dimension: [
             _without(row, [column for column, places in hidden.items() if (dimension, number) in places])

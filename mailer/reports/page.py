@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from mailer.reports import danish, sections
 from mailer.reports.report import CampaignReport, Dimension
@@ -19,32 +19,40 @@ def render_page(report: CampaignReport, template_folders: Sequence[Path]) -> str
     Args:
         template_folders: where templates are looked for, the first one first.
     """
-    environment = Environment(
+    about = report.about
+    return (
+        page_environment(template_folders)
+        .get_template(TEMPLATE)
+        .render(
+            name=danish.clean(about.name),
+            letter=danish.clean(about.letter),
+            state=danish.CAMPAIGN_STATES[about.state],
+            dated=danish.day(about.dated_at) if about.dated_at else None,
+            counted=danish.moment(about.counted_at),
+            timezone=about.timezone,
+            headline=danish.headline(report),
+            lede=danish.lede(report),
+            figures=sections.key_figures(report),
+            funnel=sections.funnel(report),
+            notes=sections.notes(report),
+            states=sections.states(report),
+            over_time=sections.over_time(report),
+            events=sections.events(report),
+            groups=[sections.group_section(report, part) for part in _SHORT if report.by.get(part)],
+            long_groups=[sections.group_section(report, part) for part in _LONG if report.by.get(part)],
+            links=sections.links(report),
+            labels=sections.labels(report),
+            reach=sections.reach(report),
+        )
+    )
+
+
+def page_environment(template_folders: Sequence[Path]) -> Environment:
+    """Jinja2 over the template folders, strict about names; values are escaped in HTML, not in text."""
+    return Environment(
         loader=FileSystemLoader([str(folder) for folder in template_folders]),
-        autoescape=True,
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    about = report.about
-    return environment.get_template(TEMPLATE).render(
-        name=danish.clean(about.name),
-        letter=danish.clean(about.letter),
-        state=danish.CAMPAIGN_STATES[about.state],
-        dated=danish.day(about.dated_at) if about.dated_at else None,
-        counted=danish.moment(about.counted_at),
-        timezone=about.timezone,
-        headline=danish.headline(report),
-        lede=danish.lede(report),
-        figures=sections.key_figures(report),
-        funnel=sections.funnel(report),
-        notes=sections.notes(report),
-        states=sections.states(report),
-        over_time=sections.over_time(report),
-        events=sections.events(report),
-        groups=[sections.group_section(report, part) for part in _SHORT if report.by.get(part)],
-        long_groups=[sections.group_section(report, part) for part in _LONG if report.by.get(part)],
-        links=sections.links(report),
-        labels=sections.labels(report),
-        reach=sections.reach(report),
     )

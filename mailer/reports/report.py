@@ -57,6 +57,9 @@ class EngagementFigures:
     clicks: Engagement
     downloads: Engagement
     registration_clicks: Engagement
+    registrations: Engagement
+    """Seats at the letter's events that its recipients hold, however we know; not measured, so known in
+    every mode of tracking, and all of them people's."""
     unsubscribes: Engagement
     views: Engagement
     """Read in a browser, by the personal link."""
@@ -90,6 +93,8 @@ class EventFigures:
     recipients: int | None
     registration_clicks: int
     registration_recipients: int | None
+    registered: int
+    """Recipients of this campaign who are known to have a seat."""
     reminder_requests: int
     """Recipients of this campaign who asked to be reminded."""
     reminders_sent: int
@@ -139,6 +144,8 @@ class Group:
     registration_clicked: int | None
     clicks: int | None
     """Events."""
+    registered: int | None = field(kw_only=True)
+    """Known to have a seat at an event of the letter; None also for links, by which nobody registers."""
     groups: int = field(default=1, kw_only=True)
     """Values put together in this row, each too small to be shown by itself."""
 

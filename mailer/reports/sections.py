@@ -14,6 +14,7 @@ from mailer.reports.report import (
     Engagement,
     EventFigures,
     Group,
+    LinkFigures,
     Moment,
     Page,
 )
@@ -98,13 +99,16 @@ def key_figures(report: CampaignReport) -> list[Figure]:
     if _carries(report, REGISTRATION):
         measured.append(("Tilmelding åbnet", "Klik på tilmelding", done.registration_clicks))
     if report.about.tracking == "none":
-        return figures
+        measured = []
     for by_many, so_often, engagement in measured:
         if engagement.recipients is None:
             figures.append(Figure(so_often, number(engagement.total), "talt i alt"))
         else:
             share = f"{percent(engagement.recipients, sent)} af de modtagne" if sent else ""
             figures.append(Figure(by_many, number(engagement.recipients), share))
+    registered = done.registrations.recipients
+    if registered:
+        figures.append(Figure("Tilmeldt", number(registered), "har en plads på et møde"))
     return figures
 
 
@@ -117,7 +121,7 @@ def funnel(report: CampaignReport) -> Section:
     ]
     title = "Fra brev til tilmelding" if _carries(report, REGISTRATION) else "Fra brev til klik"
     if len(bars) > _STEPS_OF_DELIVERY:
-        text = "Søjlerne måles mod alle modtagere; fra Åbnet og ned er procenten af de modtagne breve."
+        text = "Søjlerne måles mod alle modtagere; under Modtaget er procenten af de modtagne breve."
     else:
         title = "Fra afsender til mailserver"
         text = "Videre kan vejen ikke følges her: det tælles ikke, hos hvor mange noget skete."
@@ -141,6 +145,9 @@ def _steps(report: CampaignReport) -> list[_Step]:
         if engagement.recipients is not None and report.about.tracking != "none":
             who = engagement.recipients
             steps.append(_Step(label, who, _share(who, sent), colour))
+    if done.registrations.recipients:
+        who = done.registrations.recipients
+        steps.append(_Step("Tilmeldt et møde", who, number(who), "c-register"))
     return steps
 
 
@@ -165,7 +172,15 @@ def notes(report: CampaignReport) -> list[Note]:
                 " breve tyder sporene på et menneske."
             )
         told.append(Note("Åbninger er usikre", text))
-    if _carries(report, REGISTRATION):
+    if report.engagement.registrations.total:
+        told.append(
+            Note(
+                "Et klik på tilmelding er ikke en tilmelding",
+                "Tilmeldt er den, der har fået en plads på vores egen side eller står på en"
+                " deltagerliste, vi har fået. Andre tilmeldinger kender denne rapport ikke.",
+            )
+        )
+    elif _carries(report, REGISTRATION):
         told.append(
             Note(
                 "Et klik på tilmelding er ikke en tilmelding",
@@ -294,11 +309,14 @@ def events(report: CampaignReport) -> Section | None:
     columns = {
         "clicks": "Klik i alt",
         measure: said,
+        "registered": "Tilmeldt",
         "reminder_requests": "Vil mindes om det",
         "reminded": "Påmindelser",
     }
     if report.about.tracking == "none":
         del columns["clicks"]
+    if not report.engagement.registrations.total:
+        del columns["registered"]
     return Section(
         "moeder",
         "Møderne",
@@ -306,7 +324,7 @@ def events(report: CampaignReport) -> Section | None:
         [Legend("c-register", said)],
         bar_chart("moeder-graf", f"Møderne: {said.lower()}", _told(bars), bars),
         Table(
-            "Møderne",
+            "Møderne i tal",
             ["Møde", *columns.values()],
             [
                 [danish.clean(event.title), *[number(getattr(event, name)) for name in columns]]
@@ -394,8 +412,11 @@ def _group_table(report: CampaignReport, dimension: Dimension, *, people: bool) 
         headings.append("Hentet")
         done.append("downloaded")
     if people and _carries(report, REGISTRATION):
-        headings.append("Tilmelding")
+        headings.append("Tilmelding åbnet")
         done.append("registration_clicked")
+    if report.engagement.registrations.total:
+        headings.append("Tilmeldt")
+        done.append("registered")
     left_out = len(rows) - _MOST_ROWS
     return Table(
         f"Breve og handlinger efter {danish.DIMENSIONS[dimension].lower()}",
@@ -432,9 +453,9 @@ def links(report: CampaignReport) -> Section | None:
         bar_chart("links-graf", "Klik per link", _told(bars), bars),
         Table(
             "Klik per link",
-            ["Link", "Klik", "Modtagere"],
+            ["Link", "Klik", "Modtagere", "Mennesker", "Uvist", "Maskiner"],
             [
-                [name, number(link.clicks), number(link.recipients)]
+                [name, *map(number, (link.clicks, link.recipients, *_labels(link)))]
                 for name, link in named
                 if link.clicks
             ],
@@ -455,19 +476,7 @@ def labels(report: CampaignReport) -> Table | None:
         ("Afmeldinger", done.unsubscribes),
     )
     rows = [
-        [
-            name,
-            *[
-                number(count)
-                for count in (
-                    engagement.recipients,
-                    engagement.total,
-                    engagement.people,
-                    engagement.unsure,
-                    engagement.machines,
-                )
-            ],
-        ]
+        [name, *map(number, (engagement.recipients, engagement.total, *_labels(engagement)))]
         for name, engagement in kinds
         if engagement.total
     ]
@@ -487,11 +496,13 @@ def reach(report: CampaignReport) -> Table | None:
     return Table(
         "Besøg uden for modtagerkredsen",
         ["Side", "Besøg", "Mennesker", "Uvist", "Maskiner"],
-        [
-            [name, number(n.total), number(n.people), number(n.unsure), number(n.machines)]
-            for name, n in counted
-        ],
+        [[name, *map(number, (visits.total, *_labels(visits)))] for name, visits in counted],
     )
+
+
+def _labels(done: Engagement | LinkFigures | Page) -> tuple[int, int, int]:
+    """How often people did it, somebody unsure, and machines."""
+    return done.people, done.unsure, done.machines
 
 
 def _carries(report: CampaignReport, kind: str) -> bool:

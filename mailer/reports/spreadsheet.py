@@ -1,7 +1,8 @@
 """The report as an Excel workbook to keep: one sheet per part, with charts, and never a formula."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +12,8 @@ from mailer.reports.danish import clean
 from mailer.reports.report import CampaignReport, Dimension, Engagement
 
 Cell = str | int | float | None
-_NUMBER, _SHARE, _TEXT = "#,##0", "0.0%", "@"
+NUMBER, SHARE, TEXT = "#,##0", "0.0%", "@"
+_LABELS = ("By people", "By machines", "Unsure")
 _WIDEST, _NARROWEST = 60, 9
 _MOST_ROWS = 1_048_000  # Excel's 1,048,576, less room for a heading
 _MOST_BARS = 30
@@ -41,6 +43,14 @@ class Sheet:
 
 def write_spreadsheet(report: CampaignReport, target: Path | BinaryIO) -> None:
     """Write the workbook; values that look like formulas or addresses stay text."""
+    title = f"{report.about.name}: campaign report"
+    write_sheets(target, _sheets(report), title=title, created=report.about.counted_at)
+
+
+def write_sheets(
+    target: Path | BinaryIO, sheets: Iterable[Sheet], *, title: str, created: datetime
+) -> None:
+    """Write a workbook of these sheets; no text in it becomes a formula, a number or a link."""
     options = {
         "constant_memory": True,
         "strings_to_formulas": False,
@@ -48,10 +58,8 @@ def write_spreadsheet(report: CampaignReport, target: Path | BinaryIO) -> None:
         "strings_to_numbers": False,
     }
     with xlsxwriter.Workbook(target, options) as workbook:
-        title = f"{clean(report.about.name)}: campaign report"
-        created = report.about.counted_at.replace(tzinfo=None)
-        workbook.set_properties({"title": title, "created": created})
-        for sheet in _sheets(report):
+        workbook.set_properties({"title": clean(title), "created": created.replace(tzinfo=None)})
+        for sheet in sheets:
             _write(workbook, sheet)
 
 
@@ -85,11 +93,12 @@ def _summary(report: CampaignReport) -> Sheet:
         ("Clicked", done.clicks),
         ("Downloaded", done.downloads),
         ("Registration clicked (not the same as registered)", done.registration_clicks),
+        ("Registered for an event, as far as is known", done.registrations),
         ("Unsubscribed", done.unsubscribes),
     ):
         who = engagement.recipients
         rows.append((label, who, None if who is None else _share(who, sent)))
-    return Sheet("Summary", ["Figure", "Value", "Share"], [_TEXT, _NUMBER, _SHARE], rows)
+    return Sheet("Summary", ["Figure", "Value", "Share"], [TEXT, NUMBER, SHARE], rows)
 
 
 def _delivery(report: CampaignReport) -> Sheet:
@@ -101,7 +110,7 @@ def _delivery(report: CampaignReport) -> Sheet:
     ]
     chart = Chart("Deliveries by state", "bar", [1])
     headings = ["State", "Deliveries", "Share of the audience"]
-    return Sheet("Delivery", headings, [_TEXT, _NUMBER, _SHARE], rows, chart)
+    return Sheet("Delivery", headings, [TEXT, NUMBER, SHARE], rows, chart)
 
 
 def _engagement(report: CampaignReport) -> Sheet:
@@ -111,13 +120,14 @@ def _engagement(report: CampaignReport) -> Sheet:
         ("Clicks", done.clicks),
         ("Downloads", done.downloads),
         ("Registration clicks", done.registration_clicks),
+        ("Registrations", done.registrations),
         ("Unsubscribes", done.unsubscribes),
         ("Views in a browser", done.views),
     )
     return Sheet(
         "Engagement",
-        ["What", "Recipients", "Total events", "By people", "By machines", "Unsure"],
-        [_TEXT] + [_NUMBER] * 5,
+        ["What", "Recipients", "Total events", *_LABELS],
+        [TEXT] + [NUMBER] * 5,
         [(name, e.recipients, e.total, e.people, e.machines, e.unsure) for name, e in kinds],
     )
 
@@ -136,7 +146,7 @@ def _over_time(report: CampaignReport) -> Sheet:
     return Sheet(
         "Over time",
         [f"{step.capitalize()} ({report.about.timezone})", "Opens", "Clicks", "Registration clicks"],
-        [_TEXT] + [_NUMBER] * 3,
+        [TEXT] + [NUMBER] * 3,
         rows,
         Chart(f"Opens and clicks per {step}", "column", [1, 2, 3]),
     )
@@ -154,11 +164,13 @@ def _events(report: CampaignReport) -> Sheet:
             "Recipients who clicked",
             "Registration clicks",
             "Recipients who clicked registration",
+            "Registered",
             "Asked for a reminder",
             "Reminders sent",
             "Reminder letters",
+            *[f"Clicks {label[0].lower()}{label[1:]}" for label in _LABELS],
         ],
-        [_TEXT] * 4 + [_NUMBER] * 7,
+        [TEXT] * 4 + [NUMBER] * 11,
         [
             (
                 event.slug,
@@ -169,9 +181,13 @@ def _events(report: CampaignReport) -> Sheet:
                 event.recipients,
                 event.registration_clicks,
                 event.registration_recipients,
+                event.registered,
                 event.reminder_requests,
                 event.reminders_sent,
                 event.reminded,
+                event.people,
+                event.machines,
+                event.unsure,
             )
             for event in report.events
         ],
@@ -182,10 +198,20 @@ def _events(report: CampaignReport) -> Sheet:
 def _links(report: CampaignReport) -> Sheet:
     return Sheet(
         "Links",
-        ["Link", "Kind", "Event", "Clicks", "Recipients", "Leads to"],
-        [_TEXT, _TEXT, _TEXT, _NUMBER, _NUMBER, _TEXT],
+        ["Link", "Kind", "Event", "Clicks", "Recipients", *_LABELS, "Leads to"],
+        [TEXT] * 3 + [NUMBER] * 5 + [TEXT],
         [
-            (link.key, link.kind, link.event, link.clicks, link.recipients, link.target)
+            (
+                link.key,
+                link.kind,
+                link.event,
+                link.clicks,
+                link.recipients,
+                link.people,
+                link.machines,
+                link.unsure,
+                link.target,
+            )
             for link in report.links
         ],
         Chart("Clicks per link", "bar", [3]),
@@ -205,6 +231,7 @@ def _groups(report: CampaignReport, dimension: Dimension) -> Sheet:
         "Opened, share of sent",
         "Clicked, share of sent",
         "Clicks",
+        "Registered",
     ]
     rows = [
         (
@@ -219,10 +246,11 @@ def _groups(report: CampaignReport, dimension: Dimension) -> Sheet:
             None if group.opened is None else _share(group.opened, group.sent),
             None if group.clicked is None else _share(group.clicked, group.sent),
             group.clicks,
+            group.registered,
         )
         for group in report.by[dimension][:_MOST_ROWS]
     ]
-    formats = [_TEXT] + [_NUMBER] * 7 + [_SHARE] * 2 + [_NUMBER]
+    formats = [TEXT] + [NUMBER] * 7 + [SHARE] * 2 + [NUMBER] * 2
     chart = Chart(f"Opened and clicked by {dimension.value}, share of sent", "bar", [8, 9])
     return Sheet(f"By {dimension.value}", headings, formats, rows, chart)
 
@@ -236,8 +264,8 @@ def _reach(report: CampaignReport) -> Sheet:
         (page.page or "(other pages)", page.total, page.people, page.machines, page.unsure)
         for page in report.reach.pages
     ]
-    headings = ["Page", "Views", "By people", "By machines", "Unsure"]
-    return Sheet("Reach (anonymous)", headings, [_TEXT] + [_NUMBER] * 4, rows)
+    headings = ["Page", "Views", *_LABELS]
+    return Sheet("Reach (anonymous)", headings, [TEXT] + [NUMBER] * 4, rows)
 
 
 def _share(part: int, whole: int) -> float | None:

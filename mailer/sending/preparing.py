@@ -1,5 +1,6 @@
 """A letter as it would be frozen now: read from disk, its events and links gathered."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -7,9 +8,16 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign
-from mailer.events.catalogue import find_event, upcoming_events
-from mailer.events.models import Event
-from mailer.foundation.settings import TrackingMode
+from mailer.events.calendar import (
+    calendar_file,
+    calendar_file_name,
+    calendar_method,
+    publisher_of,
+)
+from mailer.events.catalogue import find_event, link_targets, upcoming_events
+from mailer.events.models import Event, EventState
+from mailer.events.registering import full_events
+from mailer.foundation.settings import Settings, TrackingMode
 from mailer.rendering.enclosures import Enclosure
 from mailer.rendering.letter import Letter
 from mailer.rendering.links import extract_literal_links
@@ -27,24 +35,30 @@ def prepare_letter(
     about: str | None = None,
     changes: Sequence[FrozenChange] = (),
     enclosures: Sequence[Enclosure] = (),
+    files: Mapping[str, str] | None = None,
 ) -> CampaignLetter:
     """The letter as it would be frozen now, with its links numbered; nothing is stored.
 
     Args:
         about: the slug of the one event a reminder is about, whatever its state.
         changes: what became different about that event.
-        enclosures: files that go with every copy, beside those the letter names itself.
+        enclosures: files that go with every copy, beside those the letter names itself and the calendar
+            file of that event, where the letter brings one.
+        files: templates by path, in place of the letter's own of that name.
 
     Raises:
         LetterNotFound: there is no such letter.
         LetterError: a part of it is no template.
     """
     source, literals = extract_literal_links(load_letter(campaign.letter, tools.folders))
-    source = replace(source, enclosures=(*source.enclosures, *enclosures))
+    enclosed = [*source.enclosures, *enclosures]
     if about is None:
         events = upcoming_events(db, now.astimezone(tools.settings.zone).date())
     else:
         events = [find_event(db, about)]
+        if source.calendar:
+            enclosed += [_for_calendar(event, tools.settings, now) for event in events]
+    source = replace(source, files={**source.files, **(files or {})}, enclosures=tuple(enclosed))
     return CampaignLetter(
         campaign_id=campaign.id,
         campaign_name=campaign.name,
@@ -52,7 +66,7 @@ def prepare_letter(
         auto_submitted=campaign.auto_submitted,
         dated_at=now,
         letter=Letter(source),
-        events=tuple(_frozen_event(event) for event in events),
+        events=_freeze(db, events),
         event_slug=about,
         links=_plan_links(source, events, literals),
         literals=literals,
@@ -65,15 +79,9 @@ def _plan_links(
 ) -> Mapping[str, PlannedLink]:
     planned = [PlannedLink(0, key, "", None, target) for key, target in PAGES.items()]
     for event in events:
-        page = f"/events/{event.slug}"
-        targets = {
-            "programme": event.programme_url or page,
-            "registration": event.registration_url or page,
-            "calendar": f"{page}.ics",
-        }
         planned += [
             PlannedLink(0, f"events.{name}/{event.slug}", "", event.slug, target)
-            for name, target in targets.items()
+            for name, target in link_targets(event).items()
         ]
     planned += [PlannedLink(0, url, "", None, url) for url in literals]
     return {
@@ -87,7 +95,24 @@ def _kind(source: LetterSource, link: PlannedLink) -> str:
     return source.counts_as(key)
 
 
-def _frozen_event(event: Event) -> FrozenEvent:
+def _for_calendar(event: Event, settings: Settings, now: datetime) -> Enclosure:
+    """The event's calendar file, its type saying what it asks a calendar to do (RFC 6047 §2.4)."""
+    content = calendar_file(event, publisher_of(settings), stamped_at=now)
+    return Enclosure(
+        calendar_file_name(event),
+        f"text/calendar; charset=utf-8; method={calendar_method(event)}",
+        base64.b64encode(content).decode("ascii"),
+    )
+
+
+def _freeze(db: Session, events: Sequence[Event]) -> tuple[FrozenEvent, ...]:
+    """The events as the letter tells of them: whatever else one is, without a free seat it is full."""
+    full = full_events(db)
+    return tuple(_frozen_event(event, is_full=event.id in full) for event in events)
+
+
+def _frozen_event(event: Event, *, is_full: bool) -> FrozenEvent:
+    cancelled = event.state is EventState.CANCELLED
     return FrozenEvent(
         slug=event.slug,
         title=event.title,
@@ -98,6 +123,6 @@ def _frozen_event(event: Event) -> FrozenEvent:
         region=event.region,
         programme_out=event.programme_url is not None,
         registration_out=event.registration_url is not None,
-        state=event.state.value,
+        state=(EventState.FULL if is_full and not cancelled else event.state).value,
         hosted=event.hosted,
     )

@@ -11,7 +11,7 @@ from mailer.tracking.links import locate
 from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
 
 LONGEST_TARGET = 2000
-_OF_ONE_LETTER = ("/o/", "/c/", "/u/", "/v/", "/r/")
+_OF_ONE_LETTER = ("/o/", "/c/", "/u/", "/v/", "/r/", "/t/", "/a/")
 
 
 class BadTarget(Exception):

@@ -17,10 +17,12 @@ from mailer.foundation.database import DatabaseUnavailable
 from mailer.web.front import Front
 from mailer.web.guards import Guards
 from mailer.web.health import Health
+from mailer.web.holders import Holders
 from mailer.web.metrics import Metrics
 from mailer.web.personal import PersonalPages
 from mailer.web.public import PublicPages
 from mailer.web.recording import Recorder
+from mailer.web.registering import RegisteringPages
 from mailer.web.site import Site
 from mailer.web.staff import beside_staff
 from mailer.web.targets import Targets
@@ -66,10 +68,12 @@ def _pages(site: Site, targets: Targets) -> Starlette:
         del request, error
         return site.error_page(503)
 
+    holders = Holders(site)
     app = Starlette(
         routes=[
             *PublicPages(site).routes(),
-            *PersonalPages(site).routes(),
+            *PersonalPages(site, holders).routes(),
+            *RegisteringPages(site, holders).routes(),
             *Health(site).routes(),
             *Metrics(site).routes(),
         ],

@@ -1,7 +1,7 @@
 """What a letter's links let their holder do: asked for on a page, done soon after in the database.
 
-A link's holder may be anybody the letter was passed on to. So nothing here tells a name, an address, or
-what the recipient did before.
+A link's holder may be anybody the letter was passed on to. So nothing here tells an address, or what the
+recipient did before; of their name no more than the letter does, which greets them by it.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,22 @@ from enum import StrEnum
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from mailer.campaigns.models import Delivery
+from mailer.campaigns.models import Delivery, Link
 from mailer.events.catalogue import find_event
-from mailer.events.errors import EventNotFound
-from mailer.events.models import EventState
+from mailer.events.errors import EventNotFound, RegistrationClosed
+from mailer.events.models import Event, EventState, Registration, RegistrationState
+from mailer.events.registering import (
+    cancel_registration,
+    count_seats,
+    find_registration,
+    lock_seats,
+    register,
+)
 from mailer.events.requests import request_reminder, withdraw_request
 from mailer.tracking.sightings import Sighting
 from mailer.tracking.tokens import Grant
@@ -28,7 +35,7 @@ from recipients.models import Recipient, SuppressionScope
 from recipients.suppression import find_suppression, resubscribe, unsubscribe
 
 UNDO = "undo"
-"""The scope of a reminder that is no longer wanted."""
+"""The scope of a reminder that is no longer wanted; what a form says that takes its page's deed back."""
 _ONE_CLICK = "list-unsubscribe"
 _MOST_FIELDS = 32
 
@@ -50,6 +57,28 @@ class ReminderPage:
     language: str
 
 
+@dataclass(frozen=True, slots=True)
+class SeatPage:
+    """What the pages to register on and to give a seat back on have to show."""
+
+    event: EventView
+    language: str
+    name: str | None
+    """As letters greet by it: nobody's where several share an address."""
+    organisation: str | None
+    link_number: int | None
+    """Of the letter's link to register by, for which this page stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a registration stands."""
+
+    state: RegistrationState
+    ahead: int
+    """How many wait longer."""
+
+
 async def read_mail_choice(request: Request) -> MailChoice:
     """What a form that was posted asks for.
 
@@ -63,10 +92,9 @@ async def read_mail_choice(request: Request) -> MailChoice:
     return MailChoice(chosen[0]) if chosen[0] in list(MailChoice) else MailChoice.EVERYTHING
 
 
-async def read_reminder_choice(request: Request) -> str | None:
-    """``UNDO`` where the form that was posted asks for no reminder; None where it asks for one."""
-    fields = await _read_form(request)
-    return UNDO if ("choice", UNDO) in fields else None
+async def asks_to_undo(request: Request) -> bool:
+    """Whether the form that was posted takes back what its page is for."""
+    return ("choice", UNDO) in await _read_form(request)
 
 
 def look_at_language(db: Session, grant: Grant) -> str | None:
@@ -90,6 +118,64 @@ def look_at_reminder(
         return None
     chosen = language or _known_language(found) or LANGUAGES[0]
     return ReminderPage(view_event(find_event(db, slug), today, chosen), chosen)
+
+
+def look_at_seats(
+    db: Session, grant: Grant, slug: str, *, today: date, language: str | None
+) -> SeatPage | None:
+    """The event and whose registration it would be; None for nobody we know of.
+
+    Args:
+        language: what the reader chose; None is the recipient's.
+
+    Raises:
+        EventNotFound: there is no such event.
+    """
+    found = db.execute(
+        select(Recipient.language, Recipient.name, Recipient.organisation, Recipient.shared)
+        .join(Delivery, Delivery.recipient_id == Recipient.id)
+        .where(Delivery.campaign_id == grant.campaign_id, Delivery.position == grant.number)
+    ).one_or_none()
+    if found is None:
+        return None
+    chosen, event = language or _spoken(found.language) or LANGUAGES[0], find_event(db, slug)
+    seats = count_seats(db, [event.id])[event.id]
+    return SeatPage(
+        view_event(event, today, chosen, seats=seats),
+        chosen,
+        None if found.shared else found.name,
+        found.organisation,
+        db.scalar(
+            select(Link.number).where(
+                Link.campaign_id == grant.campaign_id, Link.key == f"events.registration/{slug}"
+            )
+        ),
+    )
+
+
+def look_at_standing(db: Session, grant: Grant, slug: str) -> Standing | None:
+    """Where the recipient's registration stands; None if they have none."""
+    found = db.execute(
+        select(Registration.event_id, Registration.state, Registration.number)
+        .join(Event, Event.id == Registration.event_id)
+        .join(Delivery, Delivery.recipient_id == Registration.recipient_id)
+        .where(
+            Event.slug == slug,
+            Delivery.campaign_id == grant.campaign_id,
+            Delivery.position == grant.number,
+            Registration.state != RegistrationState.CANCELLED,
+        )
+    ).one_or_none()
+    if found is None:
+        return None
+    ahead = db.scalar(
+        select(func.count()).where(
+            Registration.event_id == found.event_id,
+            Registration.state == RegistrationState.WAITING,
+            Registration.number < found.number,
+        )
+    )
+    return Standing(found.state, ahead or 0)
 
 
 def apply_unsubscribe(db: Session, sighting: Sighting) -> bool:
@@ -142,6 +228,47 @@ def apply_reminder(db: Session, sighting: Sighting) -> bool:
     return request_reminder(db, event.slug, found.id, now=sighting.at)
 
 
+def apply_registration(db: Session, sighting: Sighting) -> bool:
+    """Register the recipient for an event, as far as one can by then.
+
+    Who said no to all mail may come all the same; no letter tells them so.
+
+    Returns:
+        Whether anything changed.
+    """
+    found = _find_addressee(db, sighting.campaign_id, sighting.position)
+    if found is None or sighting.subject is None:
+        return False
+    try:
+        event = lock_seats(db, find_event(db, sighting.subject).id)
+        before = find_registration(db, event.id, found.id)
+        number = before.number if before else None
+        return register(db, event.slug, found.id, now=sighting.at).number != number
+    except (EventNotFound, RegistrationClosed):
+        return False
+
+
+def apply_withdrawal(db: Session, sighting: Sighting) -> bool:
+    """Give the recipient's seat, or place on the waiting list, back.
+
+    Returns:
+        Whether anything changed.
+    """
+    found = _find_addressee(db, sighting.campaign_id, sighting.position)
+    if found is None or sighting.subject is None:
+        return False
+    try:
+        event = lock_seats(db, find_event(db, sighting.subject).id)
+    except EventNotFound:
+        return False
+    registration = find_registration(db, event.id, found.id)
+    if registration is None:
+        return False
+    before = registration.state
+    cancel_registration(db, registration, now=sighting.at)
+    return registration.state is not before
+
+
 async def _read_form(request: Request) -> list[tuple[str, str]]:
     """The fields of a form in either encoding (RFC 7578 or ``urlencoded``); none if it is unreadable.
 
@@ -179,4 +306,9 @@ def _find_addressee(db: Session, campaign_id: int | None, position: int) -> Row[
 
 
 def _known_language(found: Row[str] | None) -> str | None:
-    return found.language if found is not None and found.language in LANGUAGES else None
+    return _spoken(found.language) if found is not None else None
+
+
+def _spoken(language: str) -> str | None:
+    """The language if it is one of ours."""
+    return language if language in LANGUAGES else None

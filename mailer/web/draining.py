@@ -9,12 +9,20 @@ from mailer.tracking.draining import LOOK_SECONDS, AlreadyDraining, Drainer, wai
 from mailer.tracking.journals import web_folder
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.revising import revise
-from mailer.web.deeds import apply_reminder, apply_resubscribe, apply_unsubscribe
+from mailer.web.deeds import (
+    apply_registration,
+    apply_reminder,
+    apply_resubscribe,
+    apply_unsubscribe,
+    apply_withdrawal,
+)
 
 DEEDS = {
     TrackingKind.UNSUBSCRIBE: apply_unsubscribe,
     TrackingKind.RESUBSCRIBE: apply_resubscribe,
     TrackingKind.REMIND: apply_reminder,
+    TrackingKind.REGISTER: apply_registration,
+    TrackingKind.WITHDRAW: apply_withdrawal,
 }
 
 log = get_log(__name__)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from mailer.events.models import Event, EventState
+from mailer.events.registering import Seats
 from mailer.rendering.environment import clock_time, long_date
 
 
@@ -23,6 +24,14 @@ class EventView:
     region: str | None
     programme_url: str | None
     registration_url: str | None
+    """On somebody else's site."""
+    hosted: bool
+    """Whether one registers on a page of ours, by the link in one's letter."""
+    moved: bool
+    full: bool
+    free_seats: int | None
+    """None where nobody counts them."""
+    waiting: int
     cancelled: bool
     over: bool
 
@@ -32,13 +41,17 @@ class EventView:
         return not self.cancelled and not self.over
 
 
-def view_event(event: Event, today: date, language: str = "da") -> EventView:
+def view_event(
+    event: Event, today: date, language: str = "da", *, seats: Seats | None = None
+) -> EventView:
     """The event in the reader's language.
 
     Args:
         today: the local date; an event is over on the day after it.
+        seats: how its registrations stand, where the page tells of seats.
     """
     date_text = long_date(event.date, language)
+    free_seats = _free_seats(event, seats)
     return EventView(
         slug=event.slug,
         title=event.title,
@@ -51,10 +64,22 @@ def view_event(event: Event, today: date, language: str = "da") -> EventView:
         address=event.address,
         region=event.region,
         programme_url=_web_address(event.programme_url),
-        registration_url=_web_address(event.registration_url),
+        registration_url=None if event.hosted else _web_address(event.registration_url),
+        hosted=event.hosted,
+        moved=event.state is EventState.MOVED,
+        full=event.state is EventState.FULL or free_seats == 0,
+        free_seats=free_seats,
+        waiting=seats.waiting if seats else 0,
         cancelled=event.state is EventState.CANCELLED,
         over=event.date < today,
     )
+
+
+def _free_seats(event: Event, seats: Seats | None) -> int | None:
+    """How many more can have a seat; None where there is no limit, or none that we count."""
+    if seats is None or not event.hosted or event.capacity is None:
+        return None
+    return 0 if event.state is EventState.FULL else max(0, event.capacity - seats.seated)
 
 
 def _web_address(url: str | None) -> str | None:

@@ -18,8 +18,8 @@ LONGEST_ADDRESS = 2048
 LARGEST_HEADERS = 16_384
 """Names and values together; a browser's largest cookie is a quarter of it."""
 LARGEST_BODY = 8192
-TOKEN_PATHS = ("/o/", "/c/", "/u/", "/v/", "/p/", "/r/")
-_LIMITED_PATHS = ("/u/", "/v/", "/r/")
+TOKEN_PATHS = ("/o/", "/c/", "/u/", "/v/", "/p/", "/r/", "/t/", "/a/")
+_LIMITED_PATHS = ("/u/", "/v/", "/r/", "/t/", "/a/")
 """Pages of one delivery. ``/p/`` is passed on to many, ``/o/`` and ``/c/`` are the front's."""
 _HIDDEN_PATHS = (*TOKEN_PATHS, "/staff", "/health", "/metrics")
 _ALWAYS_ANSWERED = ("/health", "/health/ready", "/metrics")

@@ -25,7 +25,10 @@ from starlette.routing import Route
 
 from mailer.campaigns.ledger import is_uncertain
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Heartbeat
-from mailer.events.reminders import count_overdue, reminder_letters
+from mailer.events.alarms import MISSED_FOR
+from mailer.events.letters import reminder_letters
+from mailer.events.models import ReminderState
+from mailer.events.reminders import PlannedReminder, derive_reminders
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import Settings
 from mailer.runtime import Runtime, template_folders
@@ -52,6 +55,8 @@ class Figures:
     waiting: dict[str, bool]
     """Of campaigns under way: whether they wait for something that should be there."""
     uncertain: int
+    reminders: dict[str, int]
+    """Of those due about now: how many stand where."""
     reminders_overdue: int
     heartbeats: dict[str, datetime]
 
@@ -154,7 +159,6 @@ class Metrics:
 
 def read_figures(db: Session, runtime: Runtime) -> Figures:
     """What the database says; nothing of it is about a person."""
-    settings = runtime.settings
     campaigns = dict.fromkeys(map(str, CampaignState), 0)
     for state, count in db.execute(select(Campaign.state, func.count()).group_by(Campaign.state)):
         campaigns[state.value] = count
@@ -172,20 +176,30 @@ def read_figures(db: Session, runtime: Runtime) -> Figures:
     )
     for campaign_id, stands, count in counted:
         deliveries[names[campaign_id], stands.value] = count
+    near = _reminders_near(db, runtime)
     return Figures(
         campaigns=campaigns,
         deliveries=deliveries,
         waiting={row[1]: bool(row[2]) for row in running},
         uncertain=db.scalar(select(func.count()).select_from(Delivery).where(is_uncertain())) or 0,
-        reminders_overdue=count_overdue(
-            db,
-            reminder_letters(template_folders(settings)),
-            now=runtime.clock.now(),
-            zone=settings.zone,
-            grace=timedelta(hours=settings.reminder_grace_hours),
-        ),
+        reminders={state: sum(one.state is state for one in near) for state in ReminderState},
+        reminders_overdue=sum(one.state is ReminderState.DUE and one.late for one in near),
         heartbeats={row[0]: row[1] for row in db.execute(select(Heartbeat.name, Heartbeat.at))},
     )
+
+
+def _reminders_near(db: Session, runtime: Runtime) -> list[PlannedReminder]:
+    """Those due in the last days, or soon enough for somebody to be warned; nothing about anybody."""
+    settings, now = runtime.settings, runtime.clock.now()
+    plan = derive_reminders(
+        db,
+        reminder_letters(template_folders(settings)),
+        now=now,
+        zone=settings.zone,
+        grace=timedelta(hours=settings.reminder_grace_hours),
+    )
+    warning = timedelta(days=settings.reminder_warning_days)
+    return [one for one in plan if now - MISSED_FOR < one.due_at <= now + warning and not one.moot]
 
 
 def _of_database(figures: Figures | None) -> Iterable[Metric]:
@@ -215,6 +229,14 @@ def _of_database(figures: Figures | None) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "mailer_letters_uncertain", "Letters of unknown fate, of all campaigns.", figures.uncertain
     )
+    reminders = GaugeMetricFamily(
+        "mailer_reminders",
+        "Reminders due in the last seven days, or as soon as blocked ones are told, by state.",
+        labels=["state"],
+    )
+    for state, count in figures.reminders.items():
+        reminders.add_metric([state], count)
+    yield reminders
     yield GaugeMetricFamily(
         "mailer_reminders_overdue",
         "Reminders that should have left a while ago and still may.",
@@ -222,7 +244,8 @@ def _of_database(figures: Figures | None) -> Iterable[Metric]:
     )
     heartbeats = GaugeMetricFamily(
         "mailer_heartbeat_timestamp_seconds",
-        "When what must happen again and again last did; sweep is scheduler and worker.",
+        "When what must happen again and again last did: sweep is scheduler and worker, ticked is that"
+        " all that was due by date had been started.",
         labels=["name"],
     )
     for name, at in figures.heartbeats.items():

@@ -5,60 +5,40 @@ they show what a recipient did before: the letter may have been passed on. A dee
 machine's disk before its page is shown, and done in the database within seconds.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import date
-from typing import TypeVar
+from collections.abc import Sequence
+from urllib.parse import quote
 
-import anyio
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from mailer.events.errors import EventNotFound
-from mailer.foundation.database import DatabaseUnavailable
 from mailer.sending.viewing import view_letter
 from mailer.tracking.models import TrackingKind
-from mailer.tracking.tokens import BadToken, Grant, Purpose
+from mailer.tracking.tokens import Grant, Purpose
 from mailer.web.deeds import (
     UNDO,
     MailChoice,
     ReminderPage,
+    asks_to_undo,
     look_at_language,
     look_at_reminder,
     read_mail_choice,
-    read_reminder_choice,
 )
-from mailer.web.guards import LETTER_POLICY, come_again
+from mailer.web.guards import LETTER_POLICY
+from mailer.web.holders import LONGEST_SLUG, Holders
 from mailer.web.languages import accepted_language, chosen_language
-from mailer.web.limits import (
-    DEEDS_AT_ONCE,
-    DEEDS_PER_HOUR,
-    UNDOS_AT_ONCE,
-    UNDOS_PER_HOUR,
-    Limits,
-    is_somebodys,
-)
 from mailer.web.passing_on import SharedLetters
-from mailer.web.recording import NotKept
 from mailer.web.site import Site
-
-_PATIENCE_SECONDS = 1.5
-"""So long a page waits for what the database would add to it."""
-_LONGEST_SLUG = 64
-
-Answer = TypeVar("Answer")
 
 
 class PersonalPages:
     """Answers to a token; each token opens one kind of page."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, holders: Holders) -> None:
         self._site = site
+        self._holders = holders
         self._shared = SharedLetters(site)
-        self._deeds = Limits(DEEDS_AT_ONCE, DEEDS_PER_HOUR)
-        self._undos = Limits(UNDOS_AT_ONCE, UNDOS_PER_HOUR)
 
     def routes(self) -> Sequence[Route]:
         """Where these pages live."""
@@ -73,12 +53,12 @@ class PersonalPages:
 
     async def show_unsubscribe(self, request: Request) -> Response:
         """Ask once."""
-        grant = self._verify(Purpose.UNSUBSCRIBE, request)
+        grant = self._holders.verify(Purpose.UNSUBSCRIBE, request)
         if grant is None:
             return self._site.error_page(404)
         language = chosen_language(request)
         if language is None:
-            language, _ = await self._look(lambda db: look_at_language(db, grant))
+            language, _ = await self._holders.look(lambda db: look_at_language(db, grant))
         return self._site.page("unsubscribe.html", language=language or accepted_language(request))
 
     async def unsubscribe(self, request: Request) -> Response:
@@ -86,22 +66,22 @@ class PersonalPages:
 
         A mail program's one-click request (RFC 8058 §3.2) means all mail. The database is not asked.
         """
-        grant = self._verify(Purpose.UNSUBSCRIBE, request)
+        grant = self._holders.verify(Purpose.UNSUBSCRIBE, request)
         if grant is None:
             return self._site.error_page(404)
         choice = await read_mail_choice(request)
         undone = choice is MailChoice.UNDO
-        if refusal := self._refuse_deed(request, undone=undone):
+        if refusal := self._holders.refuse(request, undone=undone):
             return refusal
         kind = TrackingKind.RESUBSCRIBE if undone else TrackingKind.UNSUBSCRIBE
-        if not await self._keep(request, kind, grant, scope=None if undone else choice.value):
+        if not await self._holders.keep(request, kind, grant, scope=None if undone else choice.value):
             return self._site.error_page(503)
         language = chosen_language(request) or accepted_language(request)
         return self._site.page("unsubscribed.html", language=language, choice=choice.value)
 
     async def view(self, request: Request) -> Response:
         """The letter as this recipient got it."""
-        grant, tools = self._verify(Purpose.VIEW, request), self._site.runtime.letter_tools
+        grant, tools = self._holders.verify(Purpose.VIEW, request), self._site.runtime.letter_tools
         if grant is None:
             return self._site.error_page(404)
         letter = await self._site.read(
@@ -114,7 +94,7 @@ class PersonalPages:
 
     async def pass_on(self, request: Request) -> Response:
         """The letter for somebody else: nobody's in particular."""
-        grant = self._verify(Purpose.PASS_ON, request)
+        grant = self._holders.verify(Purpose.PASS_ON, request)
         html = await self._shared.page(grant.campaign_id, grant.number) if grant else None
         if grant is None or html is None:
             return self._site.error_page(404)
@@ -127,8 +107,8 @@ class PersonalPages:
 
     async def ask_for_reminder(self, request: Request) -> Response:
         """Remember who wants to be reminded of the event, or who does not any more."""
-        undone = await read_reminder_choice(request) == UNDO
-        if refusal := self._refuse_deed(request, undone=undone):
+        undone = await asks_to_undo(request)
+        if refusal := self._holders.refuse(request, undone=undone):
             return refusal
         return await self._reminder_page(request, asked="undone" if undone else "asked")
 
@@ -138,12 +118,12 @@ class PersonalPages:
         Args:
             asked: ``asked`` or ``undone`` if that was posted.
         """
-        grant, slug = self._verify(Purpose.REMIND, request), request.path_params["slug"]
-        if grant is None or len(slug) > _LONGEST_SLUG:
+        grant, slug = self._holders.verify(Purpose.REMIND, request), request.path_params["slug"]
+        if grant is None or len(slug) > LONGEST_SLUG:
             return self._site.error_page(404)
-        chosen, today = chosen_language(request), self._today()
+        chosen, today = chosen_language(request), self._holders.today()
         try:
-            page, answered = await self._look(
+            page, answered = await self._holders.look(
                 lambda db: look_at_reminder(db, grant, slug, today=today, language=chosen)
             )
         except EventNotFound:
@@ -153,7 +133,9 @@ class PersonalPages:
         standing = _standing(page, asked)
         if standing in {"asked", "undone"}:
             scope = UNDO if standing == "undone" else None
-            if not await self._keep(request, TrackingKind.REMIND, grant, subject=slug, scope=scope):
+            if not await self._holders.keep(
+                request, TrackingKind.REMIND, grant, subject=slug, scope=scope
+            ):
                 return self._site.error_page(503)
         return self._site.page(
             "remind.html",
@@ -162,55 +144,13 @@ class PersonalPages:
             event=page.event if page else None,
             slug=slug,
             standing=standing,
+            register=self._register_path(grant, slug) if page and page.event.hosted else None,
         )
 
-    def _refuse_deed(self, request: Request, *, undone: bool) -> Response | None:
-        """What to say instead, if this letter's forms are over their limit; None: go on.
-
-        What is taken back has a limit of its own, so that doing it over and over stops no one from
-        asking.
-        """
-        token, limits = request.path_params["token"], self._undos if undone else self._deeds
-        if not is_somebodys(token) or limits.allow(token):
-            return None
-        return come_again(self._site.error_page(429), limits.retry_seconds)
-
-    async def _keep(
-        self,
-        request: Request,
-        kind: TrackingKind,
-        grant: Grant,
-        *,
-        subject: str | None = None,
-        scope: str | None = None,
-    ) -> bool:
-        """Put what was asked for on the disk; False if it cannot be kept."""
-        names = {"campaign_id": grant.campaign_id, "position": grant.number}
-        deed = self._site.see(request, kind, **names, subject=subject, scope=scope)
-        try:
-            await self._site.recorder.note_deed(deed)
-        except NotKept:
-            return False
-        return True
-
-    async def _look(self, question: Callable[[Session], Answer]) -> tuple[Answer | None, bool]:
-        """What the database says, and whether it said anything in time."""
-        with anyio.move_on_after(_PATIENCE_SECONDS):
-            try:
-                return await self._site.read(question), True
-            except (DatabaseUnavailable, OperationalError):
-                pass
-        return None, False
-
-    def _verify(self, purpose: Purpose, request: Request) -> Grant | None:
-        try:
-            return self._site.runtime.tokens.verify(purpose, request.path_params["token"])
-        except BadToken:
-            return None
-
-    def _today(self) -> date:
-        runtime = self._site.runtime
-        return runtime.clock.now().astimezone(runtime.settings.zone).date()
+    def _register_path(self, grant: Grant, slug: str) -> str:
+        """Where the same recipient can register: letters that left before the event was hosted, too."""
+        token = self._site.runtime.tokens.sign(Purpose.REGISTER, grant.campaign_id, grant.number)
+        return f"/t/{token}/{quote(slug)}"
 
 
 def _standing(page: ReminderPage | None, asked: str | None) -> str:

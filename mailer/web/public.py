@@ -8,20 +8,25 @@ from datetime import date
 from typing import Any
 from urllib.parse import quote
 
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from mailer.events.calendar import calendar_feed, calendar_file
-from mailer.events.catalogue import find_event, list_events, upcoming_events
+from mailer.events.calendar import FEED_PATH, calendar_events, calendar_file_name, publisher_of
+from mailer.events.catalogue import find_event, list_events
 from mailer.events.errors import EventNotFound
+from mailer.events.models import Event
+from mailer.events.registering import count_seats
 from mailer.tracking.models import TrackingKind
+from mailer.web.calendars import CalendarFile, Calendars, answer_with
 from mailer.web.event_view import EventView, view_event
 from mailer.web.guards import TOKEN_PATHS
 from mailer.web.site import Site
 
-_CALENDAR = "text/calendar; charset=utf-8"
 _ENGLISH = "/en"
+_FEED_KEPT = "public, max-age=600"
+"""Thousands of calendars may look through one proxy of their authority's; it asks for all of them."""
 
 
 class PublicPages:
@@ -29,6 +34,10 @@ class PublicPages:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        settings = site.runtime.settings
+        self._calendars = Calendars(publisher_of(settings))
+        feed = settings.public_url + FEED_PATH
+        self._subscribing = {"feed": feed, "subscribe": f"webcal://{feed.partition('://')[2]}"}
 
     def routes(self) -> Sequence[Route]:
         """Where these pages live; calendar files stand before the pages whose names they extend."""
@@ -41,7 +50,7 @@ class PublicPages:
         }
         return (
             Route("/startpakke.pdf", self.pack_pdf),
-            Route("/events.ics", self.feed),
+            Route(FEED_PATH, self.feed),
             Route("/events/{slug}.ics", self.calendar),
             Route("/robots.txt", self.robots),
             Route("/static/{name}", self.asset),
@@ -72,11 +81,11 @@ class PublicPages:
     async def events(self, request: Request) -> Response:
         """All events, those to come first."""
         today, language = self._today(), _language(request)
-        found = await self._site.read(list_events)
-        views = [view_event(event, today, language) for event in found]
+        views = await self._site.read(lambda db: _views(db, list_events(db), today, language))
         return self._page(
             request,
             "events.html",
+            **self._subscribing,
             coming=[view for view in views if view.coming],
             cancelled=[view for view in views if view.cancelled and not view.over],
             over=[view for view in views if view.over and not view.cancelled],
@@ -84,33 +93,35 @@ class PublicPages:
 
     async def event(self, request: Request) -> Response:
         """One event."""
-        view = await self._find(request.path_params["slug"], _language(request))
-        if view is None:
-            return self._site.error_page(404)
-        return self._page(request, "event.html", event=view)
-
-    async def calendar(self, request: Request) -> Response:
-        """One event for a calendar."""
-        slug, now = request.path_params["slug"], self._site.runtime.clock.now()
-        public_url = self._site.runtime.settings.public_url
+        slug, today, language = request.path_params["slug"], self._today(), _language(request)
         try:
-            content = await self._site.read(
-                lambda db: calendar_file(find_event(db, slug), public_url=public_url, now=now)
+            (view,) = await self._site.read(
+                lambda db: _views(db, [find_event(db, slug)], today, language)
             )
         except EventNotFound:
             return self._site.error_page(404)
-        headers = {"Content-Disposition": 'attachment; filename="event.ics"'}
-        return Response(content, media_type=_CALENDAR, headers=headers)
+        return self._page(request, "event.html", event=view, **self._subscribing)
+
+    async def calendar(self, request: Request) -> Response:
+        """One event for a calendar."""
+        slug = request.path_params["slug"]
+
+        def write(db: Session) -> tuple[CalendarFile, str]:
+            event = find_event(db, slug)
+            return self._calendars.of_event(event), calendar_file_name(event)
+
+        try:
+            file, name = await self._site.read(write)
+        except EventNotFound:
+            return self._site.error_page(404)
+        headers = {"Content-Disposition": f'attachment; filename="{quote(name)}"'}
+        return answer_with(file, request, headers)
 
     async def feed(self, request: Request) -> Response:
-        """All events to come, for a calendar that looks again by itself."""
-        del request
-        today, now = self._today(), self._site.runtime.clock.now()
-        public_url = self._site.runtime.settings.public_url
-        content = await self._site.read(
-            lambda db: calendar_feed(upcoming_events(db, today), public_url=public_url, now=now)
-        )
-        return Response(content, media_type=_CALENDAR)
+        """The events for a calendar that looks again by itself."""
+        today = self._today()
+        file = await self._site.read(lambda db: self._calendars.of_all(calendar_events(db, today)))
+        return answer_with(file, request, {"Cache-Control": _FEED_KEPT})
 
     async def robots(self, request: Request) -> Response:
         """Keep search engines off what belongs to one letter."""
@@ -140,16 +151,15 @@ class PublicPages:
             **values,
         )
 
-    async def _find(self, slug: str, language: str) -> EventView | None:
-        today = self._today()
-        try:
-            return await self._site.read(lambda db: view_event(find_event(db, slug), today, language))
-        except EventNotFound:
-            return None
-
     def _today(self) -> date:
         settings = self._site.runtime.settings
         return self._site.runtime.clock.now().astimezone(settings.zone).date()
+
+
+def _views(db: Session, events: Sequence[Event], today: date, language: str) -> Sequence[EventView]:
+    """The events as a page shows them, with the seats of those that we count."""
+    seats = count_seats(db, [event.id for event in events if event.hosted])
+    return [view_event(event, today, language, seats=seats.get(event.id)) for event in events]
 
 
 def _language(request: Request) -> str:

@@ -8,24 +8,44 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from mailer.foundation.journal import Journal, JournalHeld
 from mailer.foundation.log import get_log
-from mailer.tracking.journals import add_losses, new_journal, unmoved_bytes
+from mailer.tracking.journals import (
+    Progress,
+    add_losses,
+    drainer_lives,
+    new_journal,
+    read_progress,
+    unmoved_bytes,
+)
 from mailer.tracking.sightings import Sighting, write_line
 
 LARGEST_BYTES = 32_000_000
 LONGEST_SECONDS = 3600.0
 _ALARM_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+"""Between two looks at how far the drainer has come, however many wait for it."""
 
 log = get_log(__name__)
 
 
 class NotKept(Exception):
     """A deed could not be put on the disk; nothing may be promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a line stands: once the drainer is past it, the line is in the database."""
+
+    journal: str
+    ends: int
+    """Bytes of the journal up to the line's end."""
 
 
 class Recorder:
@@ -41,6 +61,8 @@ class Recorder:
         self._syncs = 0
         self._alarmed_at = float("-inf")
         self._gathered: list[bytes] = []
+        self._progress = Progress()
+        self._looked_at = float("-inf")
         self.noted = 0
         """Lines this process put into its journals."""
         self.lost = 0
@@ -77,8 +99,11 @@ class Recorder:
             self._gathered = []
             self._append(lines)
 
-    async def note_deed(self, sighting: Sighting) -> None:
+    async def note_deed(self, sighting: Sighting) -> Place:
         """Keep what somebody asked for; when this returns, not even a power cut can lose it.
+
+        Returns:
+            Where it stands.
 
         Raises:
             NotKept: the disk does not take it.
@@ -88,6 +113,7 @@ class Recorder:
             raise NotKept
         journal = self._journal
         assert journal is not None
+        place = Place(journal.path.name, self._size)
         self._syncs += 1  # meanwhile the journal must not be closed
         try:
             await anyio.to_thread.run_sync(journal.sync)
@@ -96,6 +122,29 @@ class Recorder:
             raise NotKept from error
         finally:
             self._syncs -= 1
+        return place
+
+    async def wait_until_moved(self, place: Place, seconds: float) -> bool:
+        """Whether a line is in the database, after so long a wait at most.
+
+        Where nobody moves the journals, or the database is away, nobody waits for it.
+        """
+        if not drainer_lives(self._folder):
+            return False
+        with anyio.move_on_after(seconds):
+            while True:
+                progress = self._look_at_progress()
+                if progress.moved.get(place.journal, 0) >= place.ends:
+                    return True
+                if progress.trouble is not None:
+                    return False
+                await anyio.sleep(_LOOK_SECONDS)
+        return False
+
+    def _look_at_progress(self) -> Progress:
+        if self._ticking() - self._looked_at >= _LOOK_SECONDS:
+            self._progress, self._looked_at = read_progress(self._folder), self._ticking()
+        return self._progress
 
     def let_go_of_old(self) -> None:
         """Let go of a journal that is large or old, though nothing comes that would need a new one."""

@@ -107,6 +107,7 @@ class Site:
         *,
         campaign_id: int | None = None,
         position: int = NOBODY,
+        link_number: int | None = None,
         subject: str | None = None,
         scope: str | None = None,
     ) -> Sighting:
@@ -117,6 +118,7 @@ class Site:
             now,
             campaign_id=campaign_id,
             position=position,
+            link_number=link_number,
             subject=subject,
             manner=read_manner(request.method, headers),
             user_agent=read_user_agent(headers),
@@ -131,11 +133,19 @@ class Site:
         *,
         campaign_id: int | None = None,
         position: int = NOBODY,
+        link_number: int | None = None,
         subject: str | None = None,
     ) -> None:
         """Keep in the journal that somebody saw a page."""
         self.recorder.note(
-            self.see(request, kind, campaign_id=campaign_id, position=position, subject=subject)
+            self.see(
+                request,
+                kind,
+                campaign_id=campaign_id,
+                position=position,
+                link_number=link_number,
+                subject=subject,
+            )
         )
 
     def network_of(self, scope: Scope, now: datetime) -> str | None:

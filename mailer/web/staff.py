@@ -1,40 +1,31 @@
-"""The staff pages: campaigns and their figures, for those who sign in. Nothing can be changed here."""
+"""The staff pages: what goes out and how it went, for those who sign in. Nothing can be changed here."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
-from mailer.reports.danish import clean
 from mailer.staff.errors import TooManyAttempts
 from mailer.staff.sessions import Visitor, form_token
 from mailer.web.health import Health
 from mailer.web.public import PublicPages
 from mailer.web.site import Site
-from mailer.web.staff_door import HOME, SIGN_IN, UNATTENDED, Door, TooBusy, read_form
+from mailer.web.staff_answers import Answers
+from mailer.web.staff_campaigns import CampaignPages
+from mailer.web.staff_door import HOME, SIGN_IN, Door, TooBusy, read_form
+from mailer.web.staff_event_figures import StaffEventFigures
+from mailer.web.staff_events import EventPages
 from mailer.web.staff_figures import StaffFigures
-from mailer.web.staff_views import view_campaign, view_overview, view_reasons
+from mailer.web.staff_shell import PREFIX, Page, Shell, lead
 
-PREFIX = "/staff"
-_SECONDS_BETWEEN_LOOKS = 5
-_TOO_LARGE = 2**31
-"""No campaign has such a number, and PostgreSQL no such integer."""
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",  # with no-referrer a browser hides the origin of our own forms
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-
-Page = Callable[[Request, Visitor], Awaitable[Response]]
+_SECONDS_TO_WAIT = 5
 
 
 class BesideStaff:
@@ -116,30 +107,28 @@ class StaffPages:
     """Answers to staff; whoever has no session gets the sign-in page, whatever they asked for."""
 
     def __init__(self, site: Site, database: Database) -> None:
-        self._site = site
-        self._figures = StaffFigures(site.runtime, database)
+        self._shell = Shell(site)
         self._door = Door(site.runtime.settings, database, site.origins)
+        answers = Answers(database)
+        events = StaffEventFigures(site.runtime, answers)
+        self._campaigns = CampaignPages(self._shell, StaffFigures(site.runtime, answers), events)
+        self._events = EventPages(self._shell, events)
 
     def routes(self) -> Sequence[Route]:
         """Where these pages live; the last one catches what is nowhere."""
+        pages = {**self._campaigns.pages(), **self._events.pages()}
         return (
             Route(SIGN_IN, self.show_sign_in, methods=["GET"]),
             Route(SIGN_IN, self.sign_in, methods=["POST"]),
             Route(f"{PREFIX}/sign-out", self.sign_out, methods=["POST"]),
-            Route(HOME, self._for_staff(self.overview), methods=["GET"]),
-            Route(f"{PREFIX}/campaigns/{{id:int}}", self._for_staff(self.campaign), methods=["GET"]),
-            Route(
-                f"{PREFIX}/campaigns/{{id:int}}/reasons",
-                self._for_staff(self.reasons),
-                methods=["GET"],
-            ),
+            *[Route(path, self._for_staff(page), methods=["GET"]) for path, page in pages.items()],
             Route(f"{PREFIX}/{{rest:path}}", self._for_staff(self.nothing)),
         )
 
     async def show_sign_in(self, request: Request) -> Response:
         """Ask for name and password."""
         if await self._door.visitor(request) is not None:
-            return _lead(HOME)
+            return lead(HOME)
         return self._ask(request)
 
     async def sign_in(self, request: Request) -> Response:
@@ -156,7 +145,7 @@ class StaffPages:
             return answer
         if signed_in is None:
             return self._ask(request, status=401, problem="wrong")
-        response = _lead(HOME)
+        response = lead(HOME)
         self._door.keep(response, signed_in)
         return response
 
@@ -164,62 +153,24 @@ class StaffPages:
         """End the session."""
         visitor = await self._door.visitor(request)
         if visitor is None:
-            return _lead(SIGN_IN)
+            return lead(SIGN_IN)
         if not self._door.may_act(request, await read_form(request), visitor):
-            return self._page("problem.html", visitor, status=403, problem=403)
+            return self._shell.problem(visitor, 403)
         await self._door.sign_out(request)
-        response = _lead(SIGN_IN)
+        response = lead(SIGN_IN)
         self._door.forget(response)
         return response
-
-    async def overview(self, request: Request, visitor: Visitor) -> Response:
-        """All campaigns, and what is wrong."""
-        del request
-        overview = await self._figures.overview()
-        zone = self._site.runtime.settings.zone
-        view = view_overview(overview, zone)
-        return self._page(
-            "overview.html", visitor, view=view, refresh=_refresh(HOME, needed=view.is_live)
-        )
-
-    async def campaign(self, request: Request, visitor: Visitor) -> Response:
-        """One campaign."""
-        campaign_id: int = request.path_params["id"]
-        look = await self._figures.campaign(campaign_id) if campaign_id < _TOO_LARGE else None
-        if look is None:
-            return await self.nothing(request, visitor)
-        groups = await self._figures.groups(campaign_id)
-        proof = await self._figures.proof(campaign_id)
-        view = view_campaign(look, groups, proof, self._site.runtime.settings.zone)
-        refresh = _refresh(f"{PREFIX}/campaigns/{campaign_id}", needed=look.is_live)
-        return self._page("campaign.html", visitor, view=view, refresh=refresh)
-
-    async def reasons(self, request: Request, visitor: Visitor) -> Response:
-        """Why letters of one campaign did not get through; for administrators."""
-        campaign_id: int = request.path_params["id"]
-        if not visitor.is_admin:
-            return self._page("problem.html", visitor, status=403, problem=403)
-        look = await self._figures.campaign(campaign_id) if campaign_id < _TOO_LARGE else None
-        if look is None:
-            return await self.nothing(request, visitor)
-        return self._page(
-            "reasons.html",
-            visitor,
-            look=look,
-            name=clean(look.report.about.name),
-            reasons=view_reasons(await self._figures.reasons(campaign_id)),
-        )
 
     async def nothing(self, request: Request, visitor: Visitor) -> Response:
         """There is no such page; only staff are told."""
         del request
-        return self._page("problem.html", visitor, status=404, problem=404)
+        return self._shell.problem(visitor, 404)
 
     async def show_problem(self, request: Request, error: Exception) -> Response:
         """Something cannot be done."""
         del request
         status = error.status_code if isinstance(error, HTTPException) else 500
-        response = self._page("problem.html", None, status=status, problem=status)
+        response = self._shell.problem(None, status)
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         return response
@@ -227,7 +178,7 @@ class StaffPages:
     async def show_outage(self, request: Request, error: Exception) -> Response:
         """The database is away."""
         del request, error
-        response = self._page("problem.html", None, status=503, problem=503)
+        response = self._shell.problem(None, 503)
         response.headers["Retry-After"] = "60"
         return response
 
@@ -235,13 +186,13 @@ class StaffPages:
         """Too many strangers are at the door."""
         del error
         response = self._ask(request, status=503, problem="busy")
-        response.headers["Retry-After"] = str(_SECONDS_BETWEEN_LOOKS)
+        response.headers["Retry-After"] = str(_SECONDS_TO_WAIT)
         return response
 
     def _for_staff(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             visitor = await self._door.visitor(request)
-            return _lead(SIGN_IN) if visitor is None else await page(request, visitor)
+            return lead(SIGN_IN) if visitor is None else await page(request, visitor)
 
         return answer
 
@@ -249,7 +200,7 @@ class StaffPages:
         self, request: Request, *, status: int = 200, problem: str | None = None, seconds: int = 0
     ) -> Response:
         secret = self._door.form_secret(request)
-        response = self._page(
+        response = self._shell.page(
             "sign-in.html",
             None,
             status=status,
@@ -259,26 +210,3 @@ class StaffPages:
         )
         self._door.prepare_form(request, response, secret)
         return response
-
-    def _page(
-        self,
-        template: str,
-        visitor: Visitor | None,
-        *,
-        status: int = 200,
-        refresh: str | None = None,
-        **values: object,
-    ) -> Response:
-        shown: dict[str, Any] = {"visitor": visitor, "refresh": refresh, **values}
-        response = self._site.page(f"staff/{template}", status=status, **shown)
-        response.headers.update(_HEADERS)
-        return response
-
-
-def _lead(path: str) -> Response:
-    return RedirectResponse(path, status_code=303, headers=_HEADERS)
-
-
-def _refresh(path: str, *, needed: bool) -> str | None:
-    """What the page's head says about looking again."""
-    return f"{_SECONDS_BETWEEN_LOOKS}; url={path}?{UNATTENDED}" if needed else None

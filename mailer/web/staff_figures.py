@@ -1,15 +1,10 @@
-"""The figures staff look at, kept for some seconds, so that many who refresh ask the database once."""
+"""The figures of campaigns as staff see them: what is counted, how often, and what may be shown anew."""
 
-import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,12 +14,12 @@ from mailer.campaigns.ledger import Reconciliation, reconcile
 from mailer.campaigns.models import Campaign, CampaignState
 from mailer.campaigns.progress import Progress, look_at
 from mailer.foundation.clock import real_now
-from mailer.foundation.database import Database
 from mailer.reports.figures import campaign_report
 from mailer.reports.reasons import Reason, count_reasons
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.runtime import Runtime
 from mailer.sending.journals import look_at_journals
+from mailer.web.staff_answers import Answers, Kept
 
 NEWEST = 100
 """So many campaigns are listed."""
@@ -37,8 +32,6 @@ GROUPS_AT_LEAST_SECONDS = 86_400.0
 """Groups are shown anew after so long, however little has changed."""
 FEWEST_NEW = 50
 """By so many, or by nobody, must each of the letter's totals have changed."""
-_MOST_KEPT = 512
-_QUESTIONS_AT_ONCE = 3
 _GROUPS = (
     Dimension.ROLE,
     Dimension.SECTOR,
@@ -48,8 +41,6 @@ _GROUPS = (
 )
 _ENDED = frozenset({CampaignState.FINISHED, CampaignState.CANCELLED, CampaignState.DRAFT})
 _SWEEP_LATE = timedelta(minutes=1)
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +80,6 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    until: float
-    answer: Any
-
-
-@dataclass(frozen=True, slots=True)
 class _Groups:
     """The groups of a campaign as they were last shown."""
 
@@ -104,25 +89,22 @@ class _Groups:
 
 
 class StaffFigures:
-    """Asks the database for figures, each question once for everybody who looks at the same time."""
+    """Counts campaigns, each at most every few seconds."""
 
-    def __init__(self, runtime: Runtime, database: Database) -> None:
+    def __init__(self, runtime: Runtime, answers: Answers) -> None:
         self._runtime = runtime
-        self._database = database
-        self._kept: OrderedDict[tuple[str, int], _Kept] = OrderedDict()
-        self._lines: dict[int, _Kept] = {}
+        self._answers = answers
+        self._lines: dict[int, Kept] = {}
         self._groups: dict[int, _Groups] = {}
         """By campaigns that exist; never dropped: whoever could, would see groups twice in a moment."""
-        self._asking: dict[tuple[str, int], asyncio.Lock] = {}
-        self._limiter = CapacityLimiter(_QUESTIONS_AT_ONCE)
 
     async def overview(self) -> Overview:
         """The newest campaigns and the alarms."""
-        return await self._ask(("overview", 0), self._count_overview, lambda _: LIVE_SECONDS)
+        return await self._answers.ask(("overview", 0), self._count_overview, lambda _: LIVE_SECONDS)
 
     async def campaign(self, campaign_id: int) -> Look | None:
         """One campaign; None if there is none."""
-        return await self._ask(
+        return await self._answers.ask(
             ("campaign", campaign_id),
             lambda db: self._count_campaign(db, campaign_id),
             lambda look: LIVE_SECONDS if look is None or look.is_live else 2 * LIVE_SECONDS,
@@ -130,7 +112,7 @@ class StaffFigures:
 
     async def groups(self, campaign_id: int) -> CampaignReport | None:
         """The campaign by what its recipients are, as it stood when enough had changed; None if none."""
-        return await self._ask(
+        return await self._answers.ask(
             ("groups", campaign_id),
             lambda db: self._count_groups(db, campaign_id),
             lambda _: LIVE_SECONDS,
@@ -144,45 +126,15 @@ class StaffFigures:
             unread = look_at_journals(self._runtime.settings.state_dir).unread
             return reconcile(db, campaign, unread_journals=unread) if campaign else None
 
-        return await self._ask(("proof", campaign_id), prove, lambda _: PROOF_SECONDS)
+        return await self._answers.ask(("proof", campaign_id), prove, lambda _: PROOF_SECONDS)
 
     async def reasons(self, campaign_id: int) -> Sequence[Reason]:
         """Why letters did not get through."""
-        return await self._ask(
+        return await self._answers.ask(
             ("reasons", campaign_id),
             lambda db: count_reasons(db, campaign_id),
             lambda _: PROOF_SECONDS,
         )
-
-    async def _ask(
-        self,
-        key: tuple[str, int],
-        question: Callable[[Session], Answer],
-        seconds: Callable[[Answer], float],
-    ) -> Answer:
-        """The kept answer, or a new one; whoever comes while it is being asked waits for it."""
-        lock = self._asking.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                kept = self._kept.get(key)
-                if kept is not None and kept.until > time.monotonic():
-                    answer: Answer = kept.answer
-                    return answer
-                answer = await anyio.to_thread.run_sync(self._read, question, limiter=self._limiter)
-                if answer is None:
-                    return answer
-                self._kept[key] = _Kept(time.monotonic() + seconds(answer), answer)
-                self._kept.move_to_end(key)
-                while len(self._kept) > _MOST_KEPT:
-                    self._kept.popitem(last=False)
-                return answer
-        finally:
-            if not lock.locked():
-                self._asking.pop(key, None)
-
-    def _read(self, question: Callable[[Session], Answer]) -> Answer:
-        with self._database.snapshot() as db:
-            return question(db)
 
     def _count_overview(self, db: Session) -> Overview:
         newest = db.scalars(select(Campaign).order_by(Campaign.id.desc()).limit(NEWEST)).all()
@@ -206,7 +158,7 @@ class StaffFigures:
             if line.progress.state is campaign.state:
                 return line
         line = Line(campaign.id, campaign.letter, self._progress(db, campaign, now))
-        self._lines[campaign.id] = _Kept(time.monotonic() + ENDED_SECONDS, line)
+        self._lines[campaign.id] = Kept(time.monotonic() + ENDED_SECONDS, line)
         return line
 
     def _count_campaign(self, db: Session, campaign_id: int) -> Look | None:
@@ -277,5 +229,8 @@ def _may_follow(shown: CampaignReport, counted: CampaignReport) -> bool:
 def _totals(report: CampaignReport) -> list[int]:
     """What people did in all: deliveries, and the clicks themselves, which groups have, too."""
     done = report.engagement
-    acts = (done.opens, done.clicks, done.downloads, done.registration_clicks, done.unsubscribes)
+    acts = (
+        *(done.opens, done.clicks, done.downloads),
+        *(done.registration_clicks, done.registrations, done.unsubscribes),
+    )
     return [*[act.recipients or 0 for act in acts], done.clicks.total]

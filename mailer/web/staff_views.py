@@ -94,8 +94,12 @@ class CampaignView:
     groups_counted: str
 
 
-def view_overview(overview: Overview, zone: ZoneInfo) -> OverviewView:
-    """The list of campaigns."""
+def view_overview(overview: Overview, reminder_alarms: int, zone: ZoneInfo) -> OverviewView:
+    """The list of campaigns.
+
+    Args:
+        reminder_alarms: how many reminders want somebody's attention.
+    """
     alarms = [alarm(each) for each in overview.alarms]
     live = any(line.progress.state is CampaignState.SENDING for line in overview.lines)
     if overview.sweep_is_late and live:
@@ -105,6 +109,11 @@ def view_overview(overview: Overview, zone: ZoneInfo) -> OverviewView:
             f"{danish.number(overview.unread_journals)} journaler fra afsendere, der er væk, er"
             " endnu ikke skrevet ind."
         )
+    if reminder_alarms:
+        told = (
+            "1 påmindelse" if reminder_alarms == 1 else f"{danish.number(reminder_alarms)} påmindelser"
+        )
+        alarms.append(f"{told} kræver opmærksomhed; se under Påmindelser.")
     return OverviewView([_row(line, zone) for line in overview.lines], alarms, live)
 
 
@@ -120,7 +129,7 @@ def view_campaign(
     audience = report.delivery["audience"]
     done = sum(report.delivery[state] for state in _OUT)
     too_few = 0 < audience < FEWEST
-    shown = replace(report, about=replace(about, tracking="none")) if too_few else report
+    shown = _without_deeds(report) if too_few else report
     dated = f", dateret {danish.day(about.dated_at)}" if about.dated_at else ""
     by = groups.by if groups else {}
     return CampaignView(
@@ -155,6 +164,17 @@ def view_campaign(
         reach=None if too_few else sections.reach(report),
         counted=_clock(about.counted_at, zone),
         groups_counted=_clock(groups.about.counted_at, zone) if groups else "",
+    )
+
+
+def _without_deeds(report: CampaignReport) -> CampaignReport:
+    """The report as if nobody were known to have done anything."""
+    done = report.engagement
+    nobody = replace(done.registrations, recipients=None, total=0)
+    return replace(
+        report,
+        about=replace(report.about, tracking="none"),
+        engagement=replace(done, registrations=nobody),
     )
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from mailer.campaigns.attention import Alarm, Trouble
 from mailer.reports.danish import clean, number
 
-ROLES = {"viewer": "læser", "admin": "administrator"}
 _DAYS = {
     "Mon": "mandag",
     "Tue": "tirsdag",

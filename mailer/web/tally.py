@@ -9,6 +9,8 @@ _KINDS = {
     "v": "view",
     "p": "pass_on",
     "r": "remind",
+    "t": "register",
+    "a": "attend",
     "startpakke": "pack",
     "startpakke.pdf": "pack",
     "principper": "principles",

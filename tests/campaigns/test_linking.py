@@ -13,7 +13,7 @@ from mailer.campaigns.linking import (
     this_account,
 )
 from mailer.campaigns.models import Campaign, Link, LinkChange
-from mailer.events.catalogue import update_event
+from mailer.events.changes import update_event
 from mailer.events.models import Event
 from mailer.tracking.targets import BadTarget, check_target
 from tests.conftest import NOW

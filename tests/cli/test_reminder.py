@@ -42,8 +42,9 @@ def ask(database: Database, slug: str, *, people: int, at: datetime = NOW) -> No
             request_reminder(db, slug, recipient.id, now=at)
 
 
-def one(answer: dict[str, Any], event: str, lead: str) -> dict[str, Any]:
-    found = [row for row in answer["reminders"] if (row["event"], row["lead"]) == (event, lead)]
+def one(answer: dict[str, Any], event: str, lead: str, rule: str = "asked") -> dict[str, Any]:
+    wanted = (event, lead, rule)
+    found = [row for row in answer["reminders"] if (row["event"], row["lead"], row["rule"]) == wanted]
     assert len(found) == 1
     row: dict[str, Any] = found[0]
     return row
@@ -53,11 +54,11 @@ def test_the_plan_says_when_to_how_many_and_why_not(mailer: Caller, database: Da
     ask(database, "hovedstaden", people=2)
     answer = mailer("reminder", "plan", "--json")
     assert answer.code == 0
-    assert len(answer.data["reminders"]) == 15
+    assert len(answer.data["reminders"]) == 5 * 3 * 3
     assert one(answer.data, "hovedstaden", "14 days") == {
         "event": "hovedstaden",
         "lead": "14 days",
-        "rule": "interested",
+        "rule": "asked",
         "due_at": "2014-03-10T08:00:00+00:00",
         "local_time": "2014-03-10T09:00:00+01:00",
         "audience": 2,
@@ -70,6 +71,46 @@ def test_the_plan_says_when_to_how_many_and_why_not(mailer: Caller, database: Da
     blocked = one(answer.data, "sjaelland", "1 day")
     assert (blocked["state"], blocked["local_time"]) == ("blocked", "2014-06-16T09:00:00+02:00")
     assert blocked["reason"] == "no place and no time yet"
+    letters = {
+        rule: one(answer.data, "hovedstaden", "7 days", rule)["letter"]
+        for rule in ("registered", "asked", "clicked")
+    }
+    assert letters == {"registered": "vi-ses", "asked": "paamindelse", "clicked": "stadig-plads"}
+
+
+def test_the_plan_as_a_table_has_a_line_per_event_and_lead_and_a_number_per_rule(
+    mailer: Caller, database: Database
+) -> None:
+    ask(database, "midtjylland", people=7)
+    heading, *lines = mailer("reminder", "plan").stdout.splitlines()
+    assert heading.split() == [
+        *("event", "lead", "when", "(local)", "UTC", "registered", "asked", "clicked", "letter"),
+        *("state", "why", "not"),
+    ]
+    assert len(lines) == 15
+    (line,) = [line for line in lines if "midtjylland" in line and "7 days" in line]
+    assert " ".join(line.split()) == (
+        "midtjylland 7 days Mon 2014-03-31 09:00 2014-03-31 07:00 0 7 0"
+        " vi-ses, paamindelse, stadig-plads planned –"
+    )
+
+
+def test_rules_that_stand_differently_are_told_apart(mailer: Caller) -> None:
+    mailer("event", "update", "midtjylland", "--reminders", "7 days, 7 days: invitation-igen")
+    mailer("event", "update", "midtjylland", "--state", "full")
+    table = mailer("reminder", "plan").stdout
+    (line,) = [line for line in table.splitlines() if "midtjylland" in line]
+    assert "registered: planned; asked: planned; clicked: cancelled; region: cancelled" in line
+    assert "all seats were taken" in line
+    assert "region" in table.splitlines()[0]
+
+
+def test_a_letter_nobody_has_blocks_and_says_so(mailer: Caller) -> None:
+    mailer("event", "update", "midtjylland", "--reminders", "7 days: vi-sess")
+    answer = mailer("reminder", "plan")
+    assert "no reminder letter 'vi-sess'; there are: " in answer.stdout
+    assert "mailer event update midtjylland --reminders …" in answer.stderr
+    assert mailer("reminder", "run", "--now", "2014-03-31T09:00", "--yes").code == 0
 
 
 def test_the_plan_as_a_table_says_what_would_unblock(mailer: Caller) -> None:
@@ -120,7 +161,8 @@ def test_running_twice_sends_once(mailer: Caller, database: Database) -> None:
         assert db.scalar(deliveries) == 3
     planned = mailer("reminder", "plan", "--json").data
     assert one(planned, "hovedstaden", "14 days")["state"] == "sent"
-    (listed,) = mailer("reminder", "list", "--json").data["reminders"]
+    listed = one(mailer("reminder", "list", "--json").data, "hovedstaden", "14 days")
+    assert listed["event_date"] == "2014-03-24"
     assert (listed["event"], listed["lead"], listed["late"]) == ("hovedstaden", "14 days", True)
     assert listed["campaign"] == sent["campaign"]
     assert "sent, late" in mailer("reminder", "list").stdout
@@ -147,6 +189,30 @@ def test_nothing_goes_without_a_yes_off_a_terminal(mailer: Caller, database: Dat
 def test_nothing_due_is_no_error(mailer: Caller) -> None:
     answer = mailer("reminder", "run", "--yes")
     assert (answer.code, answer.stdout, answer.stderr) == (0, "", "nothing is due\n")
+
+
+def test_what_is_due_to_nobody_is_said_to_be(mailer: Caller) -> None:
+    answer = mailer("reminder", "run", "--now", DUE, "--yes")
+    assert (answer.code, answer.stderr) == (0, "nobody is to be reminded\n")
+
+
+def test_a_reminder_that_cannot_go_is_a_failure(
+    mailer: Caller, database: Database, tmp_path: Path
+) -> None:
+    ask(database, "hovedstaden", people=1)
+    folder = tmp_path / "letters/paamindelse"
+    folder.mkdir(parents=True)
+    (folder / "letter.toml").write_text('leads = ["14 days"]')
+    for part in ("subject.txt", "body.txt", "body.html"):
+        (folder / part).write_text("{{ recipient.nothing }}")
+    mailer.set("TEMPLATES_DIR", str(tmp_path))
+    answer = mailer("reminder", "run", "--now", DUE, "--yes")
+    assert answer.code == 1
+    assert "1 reminder could not go" in answer.stderr
+    assert (
+        one(mailer("reminder", "plan", "--now", DUE, "--json").data, "hovedstaden", "14 days")["state"]
+        == "due"
+    )
 
 
 def test_a_blocked_reminder_is_not_sent(mailer: Caller, database: Database) -> None:
@@ -182,9 +248,9 @@ def test_of_ticks_at_the_same_moment_one_sends(
         thread.join()
 
     assert failed == []
-    assert [reminder.audience for reminder in sent] == [5]
+    assert sorted(reminder.audience for reminder in sent) == [0, 0, 5]
     with database.read() as db:
-        assert db.scalar(select(func.count()).select_from(Reminder)) == 1
+        assert db.scalar(select(func.count()).select_from(Reminder)) == 3
         letters = (
             select(func.count())
             .select_from(Delivery)

@@ -84,6 +84,7 @@ def test_json_has_the_fields_scripts_read(run: Run) -> None:
             "downloaded": 20,
             "registration_clicked": 0,
             "clicks": 20,
+            "registered": 0,
             "groups": 1,
         }
     ]

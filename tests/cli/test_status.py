@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from mailer.campaigns.heartbeats import SWEEP, note_heartbeat
+from mailer.campaigns.heartbeats import SWEEP, TICKED, note_heartbeat
 from mailer.campaigns.models import CampaignState, DeliveryState
 from mailer.embedded.processes import PidFile
 from mailer.embedded.redis import find_server
@@ -92,14 +92,14 @@ def mailer(
     caller.set("REDIS_URL", redis)
     caller.set("PUBLIC_URL", web)
     caller.set("SMTP_RELAYS", f"smtp://127.0.0.1:{relay.port}?starttls=never")
-    swept(settings, seconds_ago=3)
+    beat(settings, SWEEP, seconds_ago=3)
     return caller
 
 
-def swept(settings: Settings, *, seconds_ago: int) -> None:
+def beat(settings: Settings, name: str, *, seconds_ago: int) -> None:
     database = open_database(settings.database)
     with database.write() as db:
-        note_heartbeat(db, SWEEP, now=real_now() - timedelta(seconds=seconds_ago))
+        note_heartbeat(db, name, now=real_now() - timedelta(seconds=seconds_ago))
     database.dispose()
 
 
@@ -120,6 +120,7 @@ def test_when_all_is_well_it_says_so(mailer: Caller, relay: ScriptedRelay) -> No
     assert (answer.data["ok"], answer.data["alarms"]) == (True, [])
     assert parts(answer)["redis"] == (True, "answers")
     assert parts(answer)["scheduler, worker"][0] is True
+    assert parts(answer)["reminders"] == (None, "nobody has looked yet for what is due")
     assert parts(answer)["senders"] == (None, "0 sending processes on this machine")
     assert parts(answer, "relays") == {f"127.0.0.1:{relay.port}": (True, "lets us in")}
     screen = mailer("status")
@@ -153,10 +154,26 @@ def test_a_relay_that_never_greets_does_not_hold_the_screen_up(mailer: Caller) -
 
 
 def test_a_sweep_that_no_longer_runs_is_wrong(mailer: Caller, settings: Settings) -> None:
-    swept(settings, seconds_ago=300)
+    beat(settings, SWEEP, seconds_ago=300)
     answer = mailer("status", "--json")
     assert wrong(answer) == ["scheduler, worker"]
     assert "not run for 5 minutes" in parts(answer)["scheduler, worker"][1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_well", "said"),
+    [
+        (70, True, "whatever was due 70 s ago has been started"),
+        (310, False, "what is due has not been started for 5 minutes; it should every minute"),
+    ],
+)
+def test_a_tick_that_does_not_succeed_for_five_minutes_is_wrong(
+    mailer: Caller, settings: Settings, seconds: int, is_well: bool, said: str
+) -> None:
+    beat(settings, TICKED, seconds_ago=seconds)
+    answer = mailer("status", "--json")
+    assert wrong(answer) == ([] if is_well else ["reminders"])
+    assert said in parts(answer)["reminders"][1]
 
 
 def test_a_child_of_up_that_is_gone_is_wrong_and_one_that_lives_is_not(
@@ -233,6 +250,35 @@ def test_a_missed_reminder_is_an_alarm_for_a_week(mailer: Caller, tmp_path: Path
     mailer.set("STATE_DIR", str(tmp_path / "later"))
     mailer.set("CLOCK", "2014-03-22T12:00+01:00")
     assert mailer("status", "--json").data["alarms"] == []
+
+
+def test_a_blocked_reminder_is_an_alarm_in_good_time_and_says_what_mends_it(
+    mailer: Caller, tmp_path: Path
+) -> None:
+    events = tmp_path / "events.toml"
+    events.write_text('[[event]]\nslug = "moede"\ntitle = "Møde"\ndate = 2014-06-17\n')
+    mailer.set("CLOCK", "2014-05-20T12:00+02:00")
+    assert mailer("event", "import", str(events)).code == 0
+    assert mailer("status", "--json").data["alarms"] == []
+    mailer.set("REMINDER_WARNING_DAYS", "14")
+    (alarm,) = mailer("status", "--json").data["alarms"]
+    assert alarm == (
+        "reminder of moede, 14 days before, is due Tue 2014-06-03 09:00 and blocked: no place yet;"
+        " see  mailer event update moede --place …"
+    )
+    assert mailer("event", "update", "moede", "--place", "Ringsted").code == 0
+    assert mailer("status", "--json").data["alarms"] == []
+
+
+def test_a_letter_that_makes_no_sense_is_an_alarm(mailer: Caller, tmp_path: Path) -> None:
+    folder = tmp_path / "letters/snart"
+    folder.mkdir(parents=True)
+    (folder / "letter.toml").write_text('leads = ["snart"]')
+    for part in ("subject.txt", "body.txt", "body.html"):
+        (folder / part).write_text("x")
+    mailer.set("TEMPLATES_DIR", str(tmp_path))
+    (alarm,) = mailer("status", "--json").data["alarms"]
+    assert alarm.startswith("letter snart: leads: 'snart' is no lead")
 
 
 def test_a_database_that_is_behind_is_shown_beside_all_that_works(

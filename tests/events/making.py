@@ -10,7 +10,15 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, Link
-from mailer.events.models import Event, EventState
+from mailer.events.audiences import AudienceRule
+from mailer.events.models import (
+    Event,
+    EventState,
+    Registration,
+    RegistrationSource,
+    RegistrationState,
+    ReminderRequest,
+)
 from mailer.events.reminders import PlannedReminder, plan_reminders
 from mailer.rendering.source import LetterSource
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
@@ -19,8 +27,25 @@ from recipients.models import Recipient, Role, TrackingChoice
 NOW = datetime(2014, 3, 7, 8, 0, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Copenhagen")
 GRACE = timedelta(hours=24)
+SEATED, WAITING, GIVEN_BACK = RegistrationState
 EARLY = LetterSource("paamindelse", {}, {"leads": ["14 days", "7 days"], "needs": ["place"]})
 LAST = LetterSource("dagen-foer", {}, {"leads": ["1 day"], "needs": ["place", "time"]})
+SEE_YOU = LetterSource(
+    "vi-ses",
+    {},
+    {
+        "rules": ["registered"],
+        "leads": ["14 days", "7 days", "1 day"],
+        "optional_leads": ["2 hours"],
+        "needs": ["place"],
+        "needs_at": {"1 day": ["place", "time"]},
+    },
+)
+STILL_SEATS = LetterSource(
+    "stadig-plads", {}, {"rules": ["clicked"], "leads": ["14 days", "7 days", "1 day"]}
+)
+AGAIN = LetterSource("invitation-igen", {}, {"rules": ["region"]})
+ALL = (EARLY, LAST, SEE_YOU, STILL_SEATS, AGAIN)
 
 _numbers = count(1)
 
@@ -32,6 +57,7 @@ def new_event(
     start: time | None = None,
     place: str | None = "Medicinerhuset",
     timezone: str = "Europe/Copenhagen",
+    **more: Any,
 ) -> Event:
     return Event(
         slug=slug,
@@ -40,10 +66,13 @@ def new_event(
         time=start,
         place=place,
         timezone=timezone,
-        state=EventState.OPEN,
-        sequence=0,
-        created_at=NOW,
-        updated_at=NOW,
+        **{
+            "state": EventState.OPEN,
+            "sequence": 0,
+            "created_at": NOW,
+            "updated_at": NOW,
+            **more,
+        },
     )
 
 
@@ -54,7 +83,9 @@ def make_event(db: Session, slug: str = "aalborg", **values: Any) -> Event:
     return event
 
 
-def make_recipient(db: Session, *, tracking: TrackingChoice | None = None) -> Recipient:
+def make_recipient(
+    db: Session, *, tracking: TrackingChoice | None = None, region: str | None = None
+) -> Recipient:
     number = next(_numbers)
     email = f"tr{number}@kommune.example"
     recipient = Recipient(
@@ -63,6 +94,7 @@ def make_recipient(db: Session, *, tracking: TrackingChoice | None = None) -> Re
         address_hash=f"{number:032x}",
         domain="kommune.example",
         role=Role.UNION_REPRESENTATIVE,
+        region=region,
         tracking=tracking,
         created_at=NOW,
         updated_at=NOW,
@@ -129,6 +161,47 @@ def click(
         )
     )
     db.flush()
+
+
+def ask(db: Session, event: Event, *recipients: Recipient, at: datetime = NOW) -> None:
+    for recipient in recipients:
+        db.add(ReminderRequest(event_id=event.id, recipient_id=recipient.id, asked_at=at))
+    db.flush()
+
+
+def seat(
+    db: Session,
+    event: Event,
+    *recipients: Recipient | None,
+    state: RegistrationState = SEATED,
+    at: datetime = NOW,
+) -> None:
+    """Register people; None is somebody on an attendance list whom no list of recipients has."""
+    for recipient in recipients:
+        db.add(
+            Registration(
+                event_id=event.id,
+                recipient_id=recipient.id if recipient else None,
+                state=state,
+                source=RegistrationSource.HOSTED,
+                number=next(_numbers),
+                registered_at=at,
+                changed_at=at,
+            )
+        )
+    db.flush()
+
+
+def plan_by_rule(
+    db: Session,
+    now: datetime = NOW,
+    *,
+    letters: Sequence[LetterSource] = ALL,
+    grace: timedelta = GRACE,
+) -> dict[tuple[str, AudienceRule], PlannedReminder]:
+    """The reminders of one event, by lead and rule."""
+    planned = plan_reminders(db, letters, now=now, zone=ZONE, grace=grace)
+    return {(one.lead, one.rule): one for one in planned}
 
 
 def plan(

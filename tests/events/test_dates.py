@@ -14,10 +14,18 @@ from mailer.events.dates import (
 )
 from mailer.events.errors import BadLead
 
+
+def _last_sundays(year: int) -> list[date]:
+    """The days on which clocks change in the European Union: the last Sundays of March and October."""
+    lasts = (date(year, 3, 31), date(year, 10, 31))
+    return [last - timedelta(days=last.isoweekday() % 7) for last in lasts]
+
+
 ZONE = ZoneInfo("Europe/Copenhagen")
 TO_SUMMER, TO_WINTER = date(2014, 3, 30), date(2014, 10, 26)
 
-days = st.dates(date(2010, 1, 1), date(2020, 12, 31))
+days = st.dates(date(2014, 1, 1), date(2024, 12, 31))
+changes_of_clocks = st.sampled_from([day for year in range(2014, 2025) for day in _last_sundays(year)])
 leads = st.builds(Lead, st.integers(1, 60), st.sampled_from(["day", "hour"]))
 
 
@@ -110,6 +118,17 @@ def test_every_lead_of_every_day_is_due_once_before_the_event(
         assert working_day_on_or_before(local.date()) == local.date()
     else:
         assert resolve_local(day, start or time(9), ZONE) - due == timedelta(hours=lead.count)
+
+
+@given(changes_of_clocks, st.times(), st.integers(1, 48))
+def test_on_a_day_of_change_hours_are_real_the_missing_one_moves_on_and_the_doubled_one_is_the_first(
+    day: date, start: time, hours: int
+) -> None:
+    begins = due_moment(day, start, Lead(hours, "hour"), ZONE) + timedelta(hours=hours)
+    wall = start.replace(fold=0)
+    summer = timedelta(hours=2) if day.month == 10 or wall >= time(3) else timedelta(hours=1)
+    offset = timedelta(hours=1) if day.month == 10 and wall >= time(3) else summer
+    assert begins == (datetime.combine(day, wall) - offset).replace(tzinfo=UTC)
 
 
 @given(days, st.times())

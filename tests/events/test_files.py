@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from mailer.events.entries import EventEntry, RefusedEntry
 from mailer.events.errors import BadEventFile, EventFileNotFound
-from mailer.events.files import EventEntry, RefusedEntry, read_event_file
+from mailer.events.files import read_event_file
 from tests.events.making import toml_entry, write_file
 
 
@@ -40,7 +41,7 @@ def test_a_bad_entry_is_named_while_the_rest_goes_in(
     good = toml_entry(slug='"vejle"')
     path = write_file(tmp_path, f"# Møder\n\n{good}\n{toml_entry(**fields)}\n")
 
-    taken, refused = read_event_file(path)
+    taken, refused = read_event_file(path).entries
 
     assert isinstance(taken, EventEntry)
     assert isinstance(refused, RefusedEntry)
@@ -51,14 +52,14 @@ def test_a_bad_entry_is_named_while_the_rest_goes_in(
 @pytest.mark.parametrize("missing", ["slug", "title", "date"])
 def test_an_event_needs_slug_title_and_date(tmp_path: Path, missing: str) -> None:
     text = "\n".join(line for line in toml_entry().splitlines() if not line.startswith(missing))
-    (refused,) = read_event_file(write_file(tmp_path, text))
+    (refused,) = read_event_file(write_file(tmp_path, text)).entries
     assert isinstance(refused, RefusedEntry)
     assert refused.reason == f"{missing} is missing"
 
 
 def test_a_slug_that_stands_twice_is_refused_the_second_time(tmp_path: Path) -> None:
     text = toml_entry() + toml_entry(title='"Andet"')
-    taken, refused = read_event_file(write_file(tmp_path, text))
+    taken, refused = read_event_file(write_file(tmp_path, text)).entries
     assert isinstance(taken, EventEntry)
     assert taken.fields["title"] == "Kolding"
     assert str(refused) == "entry 2 (line 5, kolding): slug stands already in entry 1"
@@ -88,3 +89,17 @@ def test_a_file_in_another_encoding_is_refused_with_what_to_do(tmp_path: Path) -
 def test_a_missing_file_is_told_from_a_bad_one(tmp_path: Path) -> None:
     with pytest.raises(EventFileNotFound, match=r"no such file: .*nothing\.toml"):
         read_event_file(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("name", ["events.toml", "events.csv", "events.ics"])
+def test_a_file_larger_than_events_ever_are_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.truncate(5 << 20)
+    with pytest.raises(BadEventFile, match="larger than 4 MB"):
+        read_event_file(path)
+
+
+def test_lists_within_lists_are_refused_and_break_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadEventFile):
+        read_event_file(write_file(tmp_path, f"event = {'[' * 100_000}"))

@@ -1,5 +1,6 @@
 """The whole service as an office runs it: `mailer up`, the mail sink, and the command line."""
 
+import http.client
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mailer.embedded.mailstore import Kept, read_record
 from mailer.embedded.services import free_port
@@ -54,6 +56,18 @@ class Service:
         with urllib.request.urlopen(request, timeout=10) as response:
             text: str = response.read().decode("utf-8", "replace")
         return text
+
+    def follow(self, address: str, *, agent: str) -> str:
+        """Where a tracked link leads to; nobody goes there."""
+        place = urlsplit(address)
+        connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=10)
+        try:
+            connection.request("GET", place.path, headers={"User-Agent": agent})
+            answer = connection.getresponse()
+            assert answer.status == 302, answer.status
+            return str(answer.headers["Location"])
+        finally:
+            connection.close()
 
     def post(self, address: str, body: str) -> int:
         """The status of a form's POST."""

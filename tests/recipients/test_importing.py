@@ -17,12 +17,8 @@ from recipients.addresses import hash_address
 from recipients.columns import Column
 from recipients.errors import ImportRunning, InputNotFound, UnreadableFile
 from recipients.finding import find_recipient
-from recipients.importing import (
-    ImportOptions,
-    ImportResult,
-    import_files,
-    require_no_import_running,
-)
+from recipients.importing import ImportOptions, import_files, require_no_import_running
+from recipients.lists import ImportResult
 from recipients.models import (
     Confederation,
     Import,

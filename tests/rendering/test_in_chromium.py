@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser
 from sqlalchemy import select
 
-from mailer.events.catalogue import import_events
+from mailer.events.importing import import_events
 from mailer.foundation.settings import Settings
 from mailer.rendering.letter import RenderedLetter
 from mailer.runtime import Runtime, template_folders

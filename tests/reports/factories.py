@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
-from mailer.events.models import Event
+from mailer.events.models import Event, Registration, RegistrationSource, RegistrationState
 from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
 from recipients.models import Recipient, Region, Role, Sector
 from tests.conftest import NOW
@@ -87,6 +87,26 @@ def make_event(db: Session, slug: str, title: str, *, days_ahead: int = 17) -> E
     db.add(event)
     db.flush()
     return event
+
+
+def register(
+    db: Session,
+    event: Event,
+    recipient: Recipient | None,
+    state: RegistrationState = RegistrationState.SEATED,
+) -> None:
+    db.add(
+        Registration(
+            event_id=event.id,
+            recipient_id=recipient.id if recipient else None,
+            state=state,
+            source=RegistrationSource.LIST,
+            number=len(db.scalars(select(Registration.id)).all()) + 1,
+            registered_at=NOW,
+            changed_at=NOW,
+        )
+    )
+    db.flush()
 
 
 def make_link(

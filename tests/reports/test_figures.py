@@ -7,14 +7,22 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, DeliveryState
-from mailer.events.models import Reminder, ReminderRequest, ReminderState
+from mailer.events.models import RegistrationState, Reminder, ReminderRequest, ReminderState
 from mailer.foundation.database import Database
 from mailer.reports.figures import count_campaign
 from mailer.reports.report import CampaignReport, Dimension, Group
 from mailer.tracking.models import Label, TrackingKind
 from recipients.models import Region, Role, Sector
 from tests.conftest import NOW
-from tests.reports.factories import act, deliver, make_campaign, make_event, make_link, make_recipient
+from tests.reports.factories import (
+    act,
+    deliver,
+    make_campaign,
+    make_event,
+    make_link,
+    make_recipient,
+    register,
+)
 
 OPEN, CLICK = TrackingKind.OPEN, TrackingKind.CLICK
 
@@ -97,8 +105,12 @@ def test_groups_count_deliveries_by_what_recipients_are(db: Session) -> None:
 
     figures = report(db, campaign)
 
-    assert group(figures, Dimension.ROLE, "borgmester") == Group("borgmester", 1, 0, 1, 0, 0, 0, 0, 0)
-    assert group(figures, Dimension.SECTOR, "region") == Group("region", 3, 3, 0, 2, 2, 2, 0, 2)
+    assert group(figures, Dimension.ROLE, "borgmester") == Group(
+        "borgmester", 1, 0, 1, 0, 0, 0, 0, 0, registered=0
+    )
+    assert group(figures, Dimension.SECTOR, "region") == Group(
+        "region", 3, 3, 0, 2, 2, 2, 0, 2, registered=0
+    )
     assert group(figures, Dimension.REGION, None).audience == 3
     assert group(figures, Dimension.ORGANISATION, "Odense Kommune").bounced == 1
     assert group(figures, Dimension.DOMAIN, "region.example").sent == 3
@@ -111,7 +123,9 @@ def test_an_erased_recipient_still_counts(db: Session) -> None:
     campaign = make_campaign(db)
     act(db, campaign, OPEN, deliver(db, campaign, None))
 
-    assert group(report(db, campaign), Dimension.ROLE, None) == Group(None, 1, 1, 0, 1, 0, 0, 0, 0)
+    assert group(report(db, campaign), Dimension.ROLE, None) == Group(
+        None, 1, 1, 0, 1, 0, 0, 0, 0, registered=0
+    )
 
 
 def test_an_event_counts_each_recipient_once_over_all_its_links(db: Session) -> None:
@@ -154,7 +168,8 @@ def test_reminders_belong_to_their_event(db: Session) -> None:
             Reminder(
                 event_id=event.id,
                 lead=lead,
-                rule="interested",
+                rule="asked",
+                event_date=event.date,
                 state=state,
                 due_at=NOW,
                 audience=7,
@@ -171,6 +186,37 @@ def test_reminders_belong_to_their_event(db: Session) -> None:
         ("14 days", "sent", "reminder-odense"),
         ("7 days", "cancelled", "reminder-odense"),
     ]
+
+
+def test_the_registered_are_the_letters_recipients_with_a_seat_at_its_events(db: Session) -> None:
+    campaign, other = make_campaign(db, tracking="none"), make_campaign(db, "other")
+    told = [make_event(db, slug, slug.title()) for slug in ("odense", "vejle")]
+    elsewhere = make_event(db, "koege", "Køge")
+    for event in told:
+        for key in ("programme", "registration"):
+            make_link(db, campaign, f"events.{key}/{event.slug}", event=event.slug)
+    both, waits, gone = (make_recipient(db, f"{name}@aarhus.example") for name in ("a", "b", "c"))
+    mayor = make_recipient(db, "m@odense.example", role=Role.MAYOR)
+    stranger = make_recipient(db, "s@odense.example")
+    for recipient in (both, waits, gone, mayor):
+        deliver(db, campaign, recipient, DeliveryState.BOUNCED)
+    deliver(db, other, stranger)
+    for event in told:
+        register(db, event, both)
+    for event, recipient in ((told[0], mayor), (told[0], stranger), (told[0], None), (elsewhere, mayor)):
+        register(db, event, recipient)
+    register(db, told[0], waits, RegistrationState.WAITING)
+    register(db, told[0], gone, RegistrationState.CANCELLED)
+
+    figures = report(db, campaign)
+
+    done = figures.engagement.registrations
+    assert (done.recipients, done.total, done.people) == (2, 3, 3)
+    assert {event.slug: event.registered for event in figures.events} == {"odense": 2, "vejle": 1}
+    assert group(figures, Dimension.ROLE, "medarbejder").registered == 1
+    assert group(figures, Dimension.ROLE, "borgmester").registered == 1
+    assert group(figures, Dimension.EVENT, "odense").registered == 2
+    assert {row.registered for row in figures.by[Dimension.LINK]} == {None}
 
 
 def test_anonymous_tracking_counts_events_and_no_people(db: Session) -> None:
@@ -378,4 +424,4 @@ def test_the_number_of_statements_does_not_grow_with_the_audience(
 
         report(db, campaign)
 
-    assert len(statements) == 13
+    assert len(statements) == 14

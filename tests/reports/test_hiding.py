@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Campaign
+from mailer.campaigns.models import Campaign, DeliveryState
 from mailer.reports.figures import campaign_report
 from mailer.reports.hiding import _ABOUT_THE_GROUP, FEWEST, REST, hide_small_groups
 from mailer.reports.nesting import Kinds, find_kinds
@@ -18,9 +18,17 @@ from mailer.reports.report import Dimension, Group
 from mailer.tracking.models import TrackingKind
 from recipients.models import Region, Role, TrackingChoice
 from tests.conftest import NOW
-from tests.reports.factories import act, deliver, make_campaign, make_link, make_recipient
+from tests.reports.factories import (
+    act,
+    deliver,
+    make_campaign,
+    make_event,
+    make_link,
+    make_recipient,
+    register,
+)
 
-COLUMNS = ("opened", "clicked", "downloaded", "registration_clicked", "clicks")
+COLUMNS = ("opened", "clicked", "downloaded", "registration_clicked", "registered", "clicks")
 Kind = tuple[str, ...]
 """What one kind of person is called in each table."""
 
@@ -41,7 +49,7 @@ class People:
                 audience[kind[place]] += size
                 clicked[kind[place]] += self.clicked[kind]
             tables[dimension] = [
-                Group(value, size, size, 0, 0, clicked[value], 0, 0, clicked[value])
+                Group(value, size, size, 0, 0, clicked[value], 0, 0, clicked[value], registered=0)
                 for value, size in sorted(audience.items())
             ]
         return tables
@@ -169,7 +177,8 @@ def test_every_shown_row_is_of_five_or_more_and_every_shown_figure_too(people: P
 
 def group(value: str | None, audience: int, clicked: int, **more: int) -> Group:
     downloaded = more.get("downloaded", 0)
-    return Group(value, audience, audience, 0, 0, clicked, downloaded, 0, more.get("clicks", clicked))
+    clicks = more.get("clicks", clicked)
+    return Group(value, audience, audience, 0, 0, clicked, downloaded, 0, clicks, registered=0)
 
 
 def hide(**tables: Sequence[Group]) -> dict[str, list[Group]]:
@@ -310,6 +319,24 @@ def test_who_did_is_compared_with_those_who_can_be_known(
     rows = campaign_report(db, campaign, now=NOW).by[Dimension.ROLE]
 
     assert [row.opened for row in rows] == [expected, expected]
+
+
+def test_who_is_registered_is_compared_with_everybody_in_the_group(db: Session) -> None:
+    campaign = make_campaign(db, tracking="consent")
+    event = make_event(db, "odense", "Møde i Odense")
+    make_link(db, campaign, "events.registration/odense", kind="registration", event="odense")
+    for role, seats in ((Role.MAYOR, 6), (Role.EMPLOYEE, 17), (Role.MANAGER, 3), (Role.UNION, 8)):
+        for number in range(20):
+            recipient = make_recipient(db, f"{number}@{role.name}.example".lower(), role=role)
+            deliver(db, campaign, recipient, DeliveryState.BOUNCED)
+            if number < seats:
+                register(db, event, recipient)
+
+    rows = {
+        row.value: row.registered for row in campaign_report(db, campaign, now=NOW).by[Dimension.ROLE]
+    }
+
+    assert rows == {"borgmester": 6, "medarbejder": None, "leder": None, "fagforening": 8}
 
 
 def test_every_column_of_a_group_is_about_it_or_protected() -> None:

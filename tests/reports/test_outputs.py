@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -22,7 +23,15 @@ from mailer.reports.spreadsheet import write_spreadsheet
 from mailer.tracking.models import Label, TrackingKind
 from recipients.models import Role
 from tests.conftest import NOW
-from tests.reports.factories import act, deliver, make_campaign, make_event, make_link, make_recipient
+from tests.reports.factories import (
+    act,
+    deliver,
+    make_campaign,
+    make_event,
+    make_link,
+    make_recipient,
+    register,
+)
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 HOSTILE = "<script>alert('æ')</script>\x0b&\"'"
@@ -67,7 +76,7 @@ def db(sqlite_url: str) -> Session:
 @pytest.fixture
 def campaign(db: Session) -> Campaign:
     campaign = make_campaign(db)
-    make_event(db, "odense", f"Møde {HOSTILE}")
+    event = make_event(db, "odense", f"Møde {HOSTILE}")
     links = [
         make_link(db, campaign, "pack", kind="download"),
         make_link(db, campaign, "events.registration/odense", kind="registration", event="odense"),
@@ -77,6 +86,8 @@ def campaign(db: Session) -> Campaign:
             db, f"{number}@odense.example", organisation=organisation, role=list(Role)[number]
         )
         position = deliver(db, campaign, recipient)
+        if number < 2:
+            register(db, event, recipient)
         act(db, campaign, TrackingKind.OPEN, position, at=NOW + timedelta(hours=number))
         for link in links[: number % 3]:
             act(db, campaign, TrackingKind.CLICK, position, link=link)
@@ -97,7 +108,9 @@ def test_the_page_says_in_words_how_it_went(db: Session, campaign: Campaign) -> 
     text = Page(page(db, campaign)).text.replace("\u00a0", " ")
 
     assert "4 af 5 breve er modtaget af mailserveren; 100 % er åbnet mindst én gang." in text
-    assert "2 modtagere har klikket på et link, 2 har hentet materialet og 1 har åbnet" in text
+    assert "2 modtagere har klikket på et link, 2 har hentet materialet, 1 har åbnet" in text
+    assert "og 2 er tilmeldt." in text
+    assert "Andre tilmeldinger kender denne rapport ikke." in text
     assert "Et klik på tilmelding er ikke en tilmelding" in text
 
 
@@ -191,6 +204,17 @@ def test_the_workbook_has_a_sheet_per_part_and_numbers_as_numbers(
     assert (delivery["sent"], delivery["bounced"]) == (4, 1)
     engagement = {row[0]: row[1:] for row in book.get_sheet_by_name("Engagement").to_python()}
     assert engagement["Opens"] == [4, 4, 4, 0, 0]
+    assert engagement["Registrations"] == [2, 2, 2, 0, 0]
+    (event,) = rows_of(book, "Events")
+    assert (event["Registered"], event["Clicks by people"], event["Clicks unsure"]) == (2, 1, 0)
+    pack = next(row for row in rows_of(book, "Links") if row["Link"] == "pack")
+    assert (pack["Clicks"], pack["By people"], pack["By machines"], pack["Unsure"]) == (2, 2, 0, 0)
+    assert [row["Registered"] for row in rows_of(book, "By role")][:2] == [1, 1]
+
+
+def rows_of(book: CalamineWorkbook, sheet: str) -> list[dict[str, Any]]:
+    headings, *rows = book.get_sheet_by_name(sheet).to_python()
+    return [dict(zip(headings, row, strict=True)) for row in rows]
 
 
 def test_the_workbook_computes_no_value(db: Session, campaign: Campaign, tmp_path: Path) -> None:
@@ -209,7 +233,13 @@ def test_the_flat_file_has_a_line_per_figure_and_no_formula(db: Session, campaig
     assert rows[0] == ["section", "dimension", "value", "measure", "figure"]
     assert ["delivery", "", "", "bounced", "1"] in rows
     assert ["engagement", "", "opens", "recipients", "4"] in rows
+    assert ["engagement", "", "registrations", "recipients", "2"] in rows
+    assert ["events", "event", "odense", "registered", "2"] in rows
+    assert ["events", "event", "odense", "machines", "0"] in rows
+    assert ["links", "link", "pack", "people", "2"] in rows
+    assert ["reach", "", "pass_on", "unsure", "1"] in rows
     assert ["by", "role", "minister", "audience", "1"] in rows
+    assert ["by", "role", "minister", "registered", "1"] in rows
     assert ["by", "organisation", "", "audience", "1"] in rows
     assert ["by", "organisation", f"'{FORMULA}", "sent", "1"] in rows
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from mailer.campaigns.models import CampaignState, Delivery
-from mailer.events.catalogue import import_events
+from mailer.events.importing import import_events
 from mailer.foundation.settings import SettingsError
 from mailer.launch import LaunchRefused, launch_campaign
 from mailer.runtime import Runtime, template_folders

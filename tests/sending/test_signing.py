@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailer.events.catalogue import import_events
+from mailer.events.importing import import_events
 from mailer.foundation.settings import SettingsError
 from mailer.rendering.dkim import Signer
 from mailer.rendering.values import Attributes, RecipientValues

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.campaigns.models import CampaignState, Link
-from mailer.events.catalogue import import_events
+from mailer.events.importing import import_events
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import open_database
 from mailer.foundation.settings import TrackingMode, load_settings
@@ -30,7 +30,7 @@ from mailer.rendering.source import LetterSource
 from mailer.rendering.values import Attributes, RecipientValues
 from mailer.runtime import Runtime, template_folders
 from mailer.sending.addressees import Addressee
-from mailer.sending.frozen import CampaignLetter, open_letter
+from mailer.sending.frozen import CampaignLetter, FrozenChange, open_letter
 from mailer.sending.letters import letter_values, render_letter, tracked_position, write_message
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.variants import variant_of
@@ -51,7 +51,10 @@ from tests.sending.template_grammar import (
     recipients,
 )
 
-LETTERS = ("startpakke", "paamindelse", "paamindelse-dagen-foer")
+LETTERS = (
+    *("aendring", "aflysning", "afmelding", "invitation-igen", "paamindelse", "paamindelse-dagen-foer"),
+    *("plads", "stadig-plads", "startpakke", "tilmelding", "venteliste", "vi-ses"),
+)
 PLANNED = [
     *("From", "Date", "List-Id", "List-Unsubscribe-Post", "Feedback-ID", "MIME-Version", "Content-Type"),
     *("To", "Reply-To", "Subject", "Message-ID", "List-Unsubscribe"),
@@ -256,18 +259,10 @@ def test_a_letter_that_only_prints_what_is_free_is_compiled_and_reads_as_rendere
     assert writer.per_recipient_because is None
 
 
-@property_of_letters
-@given(name=st.sampled_from(LETTERS), mode=st.sampled_from(TrackingMode), audience=audiences)
-def test_the_shipped_letters_are_compiled_and_read_as_rendered(
-    runtime: Runtime,
-    letters: dict[str, CampaignLetter],
-    name: str,
-    mode: TrackingMode,
-    audience: list[Addressee],
+def assert_compiled_as_rendered(
+    runtime: Runtime, letter: CampaignLetter, audience: Sequence[Addressee]
 ) -> None:
-    letter = replace(letters[name], tracking=mode)
-    if letter.event_slug and not letter.events[0].time:
-        letter = replace(letter, events=(replace(letter.events[0], time=NOW.time()),))
+    """Every copy is filled into a compiled variant, and reads as rendering and composing it would."""
     writer = LetterWriter(runtime.letter_tools, letter)
     for to in audience:
         data = writer.write(to).data
@@ -275,11 +270,62 @@ def test_the_shipped_letters_are_compiled_and_read_as_rendered(
         plain = message_from_bytes(write_message(runtime.letter_tools, letter, to, rendered).data)
         ours = message_from_bytes(data)
         assert ours.items() == plain.items()
-        for mine, theirs in zip(ours.get_payload(), plain.get_payload(), strict=True):
-            mine, theirs = (as_lines(part.get_payload(decode=True).decode()) for part in (mine, theirs))
-            assert as_met(mine) == as_met(theirs)
+        for mine, theirs in zip(ours.walk(), plain.walk(), strict=True):
+            assert mine.items() == theirs.items()
+            if not mine.is_multipart():
+                read = [as_lines(part.get_payload(decode=True).decode()) for part in (mine, theirs)]
+                assert as_met(read[0]) == as_met(read[1])
         assert_clean_on_the_wire(data)
     assert writer.per_recipient_because is None
+
+
+def with_all_there_is(letter: CampaignLetter, *, hosted: bool) -> CampaignLetter:
+    """A letter about one event that has a time, a page of ours or not, and changes to tell of."""
+    if letter.event_slug is None:
+        return letter
+    event = replace(letter.events[0], time=NOW.time(), hosted=hosted)
+    changes = (
+        FrozenChange("date", "2014-03-31", event.date.isoformat()),
+        FrozenChange("place", None, event.place),
+        FrozenChange("state", "open", "moved"),
+    )
+    return replace(letter, events=(event,), changes=changes)
+
+
+@property_of_letters
+@given(
+    name=st.sampled_from(LETTERS),
+    mode=st.sampled_from(TrackingMode),
+    hosted=st.booleans(),
+    audience=audiences,
+)
+def test_the_shipped_letters_are_compiled_and_read_as_rendered(
+    runtime: Runtime,
+    letters: dict[str, CampaignLetter],
+    name: str,
+    mode: TrackingMode,
+    hosted: bool,
+    audience: list[Addressee],
+) -> None:
+    letter = replace(with_all_there_is(letters[name], hosted=hosted), tracking=mode)
+    assert_compiled_as_rendered(runtime, letter, audience)
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_every_shipped_letter_is_compiled_for_every_kind_of_reader(
+    runtime: Runtime, letters: dict[str, CampaignLetter], name: str
+) -> None:
+    audience = [
+        somebody(replace(PLAIN, name=person, role=role, organisation=office, language=language))
+        for language in ("da", "en")
+        for person, role, office in (
+            ("Åse <Ærø>", "borgmester", None),
+            (None, "regionsformand", None),
+            (None, "fagforening", "FTF & OAO"),
+            ("Ib Holm", "leder", "Aarhus"),
+        )
+    ]
+    assert_compiled_as_rendered(runtime, with_all_there_is(letters[name], hosted=True), audience)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from mailer.events.catalogue import import_events
+from mailer.events.importing import import_events
 from mailer.rendering.values import Attributes, RecipientValues
 from mailer.runtime import Runtime, template_folders
 from mailer.sending.addressees import Addressee

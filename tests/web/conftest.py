@@ -22,9 +22,10 @@ from mailer.events.models import Event, EventState
 from mailer.foundation.database import Database
 from mailer.runtime import Runtime
 from mailer.tracking.addresses import TrackedAddresses
+from mailer.tracking.journals import drainer_lives, web_folder
 from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
 from mailer.web.app import build_app
-from mailer.web.draining import drain_once
+from mailer.web.draining import drain_once, run_drainer
 from mailer.web.server import make_server
 from mailer.web.site import Site, open_site
 from recipients.addresses import hash_address
@@ -261,6 +262,23 @@ def serving(runtime: Runtime) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def draining(runtime: Runtime) -> Iterator[None]:
+    """The real drainer, for as long as the block lasts."""
+    stop = threading.Event()
+    thread = threading.Thread(target=run_drainer, args=(runtime, stop.is_set, None))
+    thread.start()
+    while not drainer_lives(web_folder(runtime.settings.state_dir)):
+        stop.wait(0.01)
+    try:
+        yield
+    finally:
+        stop.set()
         thread.join()

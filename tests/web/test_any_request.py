@@ -6,7 +6,9 @@ from urllib.parse import quote, unquote
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from mailer.events.models import Event
 from mailer.tracking.tokens import Purpose
 from mailer.web.staff import is_staff
 from mailer.web.staff_door import SIGN_IN
@@ -16,7 +18,10 @@ from tests.web.raw import STORED, TRACES, Answer, Headers, ask
 KILROY = "kilroy7f3a"
 """Stands in everything that is asked, and must stand in nothing that is answered."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
-DOORS = ("/o/{}", "/c/{}", "/c/{}/1", "/c/{}/2", "/u/{}", "/v/{}", "/p/{}", "/r/{}", "/r/{}/midtjylland")
+DOORS = (
+    *("/o/{}", "/c/{}", "/c/{}/1", "/c/{}/2", "/u/{}", "/v/{}", "/p/{}", "/r/{}", "/r/{}/midtjylland"),
+    *("/t/{}", "/t/{}/midtjylland", "/a/{}", "/a/{}/midtjylland"),
+)
 PLACES = (
     "/",
     "/startpakke",
@@ -89,6 +94,8 @@ def any_headers(draw: st.DrawFn) -> Headers:
 @pytest.fixture
 def tokens(mailing: Mailing) -> list[str]:
     """Genuine tokens of every purpose, of people, of nobody and of a campaign that never was."""
+    with mailing.runtime.database.write() as db:
+        db.execute(update(Event).where(Event.slug == "midtjylland").values(hosted=True))
     return [
         mailing.runtime.tokens.sign(purpose, campaign_id, position)
         for purpose in Purpose
@@ -121,7 +128,7 @@ def assert_harmless(reader: Reader, method: str, target: str, headers: Headers, 
     if answer.status >= 400:
         assert not TRACES.search(answer.body), told
         assert answer.header(b"cache-control") == b"no-store", told
-    if target.startswith(("/o/", "/c/", "/u/", "/v/", "/p/", "/r/")):
+    if target.startswith(("/o/", "/c/", "/u/", "/v/", "/p/", "/r/", "/t/", "/a/")):
         assert answer.header(b"x-robots-tag") == b"noindex, nofollow", told
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import httpx
@@ -11,10 +11,11 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from mailer.campaigns.heartbeats import SWEEP, note_heartbeat
 from mailer.campaigns.models import Campaign, CampaignState
+from mailer.events.models import Event, ReminderState
 from mailer.foundation.clock import Clock
 from mailer.runtime import Runtime
 from mailer.tracking.journals import (
@@ -25,6 +26,7 @@ from mailer.tracking.journals import (
 )
 from mailer.web.draining import drain_once
 from tests.conftest import NOW
+from tests.events.making import make_event
 from tests.web.conftest import FIREFOX, Mailing, Reader, open_reader, outage
 
 TOKEN = "maaler-maaler-maaler-maaler"
@@ -136,7 +138,30 @@ def test_campaigns_and_their_letters_are_counted(reader: Reader, mailing: Mailin
     assert value(families, "mailer_campaign_waiting", campaign="brev-personal") == 1
     assert value(families, "mailer_letters_uncertain") == 0
     assert value(families, "mailer_reminders_overdue") == 0
+    assert value(families, "mailer_reminders", state="blocked") == 0
     assert value(families, "mailer_heartbeat_timestamp_seconds", name="sweep") == NOW.timestamp()
+
+
+def test_reminders_due_about_now_are_counted_by_state(reader: Reader, mailing: Mailing) -> None:
+    """Each to three kinds of recipients: a week before, missed on Wednesday; the day before, blocked."""
+    known = datetime(2014, 1, 1, tzinfo=UTC)
+    with mailing.runtime.database.write() as db:
+        db.execute(delete(Event))
+        make_event(db, "snart", day=date(2014, 3, 12), created_at=known)
+        make_event(db, "i-dag", day=date(2014, 3, 21), start=time(10), created_at=known)
+        make_event(db, "senere", day=date(2014, 6, 16), created_at=known)
+
+    families = read(reader)
+    found = {state: value(families, "mailer_reminders", state=state) for state in ReminderState}
+    assert found == {
+        "planned": 3,
+        "due": 3,
+        "blocked": 3,
+        "missed": 3,
+        "sent": 0,
+        "cancelled": 0,
+    }
+    assert value(families, "mailer_reminders_overdue") == 0
 
 
 def test_with_the_database_away_the_rest_is_told(mailing: Mailing) -> None:

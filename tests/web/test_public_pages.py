@@ -2,16 +2,19 @@
 
 import io
 import re
-from datetime import date
+from datetime import date, timedelta
 
 import icalendar
 import pypdf
 import pytest
 from sqlalchemy import delete, select
 
-from mailer.events.models import Event
+from mailer.events.changes import update_event
+from mailer.events.models import Event, EventState
+from mailer.events.registering import register
 from mailer.tracking.models import Label, TrackingCount, TrackingKind
-from tests.web.conftest import Mailing, Reader
+from tests.conftest import NOW
+from tests.web.conftest import Mailing, Reader, add_event, add_recipient
 
 COUNTS = select(TrackingCount)
 PAGES = ("/", "/startpakke", "/principper", "/events", "/events/midtjylland", "/events/sjaelland")
@@ -122,9 +125,91 @@ def test_an_event_that_is_over_takes_nobody_in(reader: Reader, mailing: Mailing)
     page = reader.get("/events/forrige").text
 
     assert "Mødet er afholdt." in page
+    assert "Tidspunktet følger." not in page
     assert "Tilmeld" not in page
     assert "kalender" not in page
     assert "Mødet er aflyst." in reader.get("/events/prøve").text
+
+
+@pytest.mark.parametrize(
+    ("state", "danish", "english"),
+    [
+        (EventState.MOVED, "Mødet er flyttet.", "The event has been moved."),
+        (EventState.FULL, "Alle pladser er taget.", "All seats are taken."),
+        (EventState.CANCELLED, "Mødet er aflyst.", "The event is cancelled."),
+    ],
+)
+def test_an_event_page_says_what_became_of_the_event(
+    reader: Reader, mailing: Mailing, state: EventState, danish: str, english: str
+) -> None:
+    path = "/events/midtjylland"
+    assert danish not in reader.get(path).text
+    with mailing.runtime.database.write() as db:
+        db.scalars(select(Event).where(Event.slug == "midtjylland")).one().state = state
+
+    assert danish in reader.get(path).text
+    assert english in reader.get(f"/en{path}").text
+    takes_place = state is not EventState.CANCELLED
+    assert ("https://tilmelding.example/midt" in reader.get(path).text) == takes_place
+
+
+def test_the_list_says_which_events_were_moved_and_which_are_full(
+    reader: Reader, mailing: Mailing
+) -> None:
+    with mailing.runtime.database.write() as db:
+        add_event(db, "odense", date(2014, 5, 2), state=EventState.MOVED)
+        add_event(
+            db, "vejle", date(2014, 5, 3), state=EventState.FULL, registration_url="https://x.example"
+        )
+
+    page = reader.get("/events").text
+
+    moved, full = page[page.index("/events/odense") :], page[page.index("/events/vejle") :]
+    assert "Flyttet:" in moved.partition("</li>")[0]
+    assert "Alle pladser er taget." in full.partition("</li>")[0]
+    assert "Tilmeld dig" not in full.partition("</li>")[0]
+    assert "Flyttet:" not in full
+
+
+def test_a_page_of_a_hosted_event_tells_of_seats_and_where_to_register(
+    reader: Reader, mailing: Mailing
+) -> None:
+    def page(path: str = "/events/odense") -> str:
+        return reader.get(path).text
+
+    def sign_up(name: str) -> None:
+        with mailing.runtime.database.write() as db:
+            recipient = add_recipient(db, mailing.runtime, f"{name}@odense.example")
+            register(db, "odense", recipient.id, now=NOW)
+
+    with mailing.runtime.database.write() as db:
+        add_event(db, "odense", date(2014, 5, 2), hosted=True, capacity=2)
+    assert "Der er 2 ledige pladser." in page()
+    assert "Brug linket til tilmelding i dit brev fra os." in page()
+    assert "Tilmeld dig med linket i dit brev fra os." in page("/events")
+    assert "<form" not in page()
+
+    sign_up("a")
+    assert "Der er én ledig plads." in page()
+    sign_up("b")
+    assert "Alle pladser er taget." in page()
+    assert "skrive dig på ventelisten" in page()
+    assert "Der er venteliste." in page("/events")
+    sign_up("c")
+    assert "Lige nu venter 1." in page()
+    assert "1 waiting just now." in page("/en/events/odense")
+
+
+def test_a_hosted_event_without_a_limit_counts_nothing(reader: Reader, mailing: Mailing) -> None:
+    with mailing.runtime.database.write() as db:
+        add_event(
+            db, "odense", date(2014, 5, 2), hosted=True, registration_url="https://tilmelding.example/o"
+        )
+
+    page = reader.get("/events/odense").text
+    assert "ledig" not in page
+    assert "pladser" not in page
+    assert "https://tilmelding.example/o" not in page
 
 
 def test_an_event_page_says_how_to_be_reminded_and_asks_for_nothing(
@@ -136,6 +221,14 @@ def test_an_event_page_says_how_to_be_reminded_and_asks_for_nothing(
     assert 'href="/events.ics"' in page
     assert "<form" not in page
     assert "<input" not in page
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/midtjylland", "/en/events"])
+def test_calendars_can_subscribe_to_the_events(reader: Reader, mailing: Mailing, path: str) -> None:
+    page = reader.get(path).text
+
+    assert 'href="webcal://127.0.0.1:8000/events.ics"' in page
+    assert '<a href="/events.ics">http://127.0.0.1:8000/events.ics</a>' in page
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -234,14 +327,67 @@ def test_an_event_without_a_time_is_a_day_in_the_calendar(reader: Reader, mailin
     assert "LOCATION" not in entry
 
 
-def test_the_feed_holds_the_events_of_the_list(reader: Reader, mailing: Mailing) -> None:
+def test_the_file_of_an_event_is_named_after_it(reader: Reader, mailing: Mailing) -> None:
+    response = reader.get("/events/midtjylland.ics")
+
+    told = response.headers["content-disposition"]
+    assert told == 'attachment; filename="inspirationsmoede-midtjylland.ics"'
+
+
+def test_the_file_of_a_cancelled_event_takes_it_out_of_the_calendar(
+    reader: Reader, mailing: Mailing
+) -> None:
+    page, file = reader.get("/events/prøve"), reader.get("/events/prøve.ics")
+
+    assert "Tag mødet ud af kalenderen" in page.text
+    assert icalendar.Calendar.from_ical(file.content)["METHOD"] == "CANCEL"
+
+
+def test_the_feed_holds_the_events_of_the_list_and_what_became_of_them(
+    reader: Reader, mailing: Mailing
+) -> None:
     response = reader.get("/events.ics")
 
-    uids = {
-        str(entry["UID"]).partition("@")[0]
+    assert response.headers["content-type"] == "text/calendar; charset=utf-8"
+    assert {
+        str(entry["UID"]).partition("@")[0]: str(entry["STATUS"])
         for entry in icalendar.Calendar.from_ical(response.content).walk("VEVENT")
+    } == {
+        "forrige": "CONFIRMED",
+        "midtjylland": "CONFIRMED",
+        "prøve": "CANCELLED",
+        "sjaelland": "CONFIRMED",
     }
-    assert {"midtjylland", "sjaelland"} <= uids
+    assert response.headers["cache-control"] == "public, max-age=600"
+
+
+@pytest.mark.parametrize("path", ["/events.ics", "/events/midtjylland.ics"])
+def test_a_calendar_that_looks_again_gets_the_file_only_if_something_changed(
+    reader: Reader, mailing: Mailing, path: str
+) -> None:
+    first = reader.get(path)
+    tag, changed = first.headers["etag"], first.headers["last-modified"]
+    same = ({"If-None-Match": f'"x", W/{tag}'}, {"If-None-Match": "*"}, {"If-Modified-Since": changed})
+    for headers in same:
+        response = reader.get(path, headers=headers)
+        assert (response.status_code, response.content) == (304, b"")
+        assert (response.headers["etag"], response.headers["last-modified"]) == (tag, changed)
+    others = (
+        {"If-None-Match": '"x"', "If-Modified-Since": changed},  # a tag decides alone
+        {"If-Modified-Since": "Thu, 06 Mar 2014 08:00:00 GMT"},
+        {"If-Modified-Since": "yesterday"},
+        {"If-Modified-Since": f"Thu, 06 Mar 2014 08:00:00 +{'9' * 20}"},
+    )
+    for headers in others:
+        assert reader.get(path, headers=headers).content == first.content
+
+    with mailing.runtime.database.write() as db:
+        update_event(db, "midtjylland", {"time": "15:00"}, now=NOW + timedelta(hours=1))
+
+    for headers in ({"If-None-Match": tag}, {"If-Modified-Since": changed}):
+        response = reader.get(path, headers=headers)
+        assert (response.status_code, response.headers["etag"] != tag) == (200, True)
+        assert b":20140407T150000" in response.content
 
 
 def test_robots_are_kept_off_what_belongs_to_a_letter(reader: Reader) -> None:

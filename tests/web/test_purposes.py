@@ -11,6 +11,8 @@ DOORS = {
     Purpose.VIEW: ("GET", "/v/{}"),
     Purpose.PASS_ON: ("GET", "/p/{}"),
     Purpose.REMIND: ("POST", "/r/{}/midtjylland"),
+    Purpose.REGISTER: ("POST", "/t/{}/midtjylland"),
+    Purpose.ATTEND: ("POST", "/a/{}/midtjylland"),
 }
 
 
@@ -38,7 +40,13 @@ def test_a_pixel_counts_only_its_own_purpose(reader: Reader, mailing: Mailing) -
     assert mailing.seen() == []
 
 
-@pytest.mark.parametrize("path", ["/c/{}/1", "/u/{}", "/v/{}", "/p/{}", "/r/{}/midtjylland"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/c/{}/1", "/u/{}", "/v/{}", "/p/{}"),
+        *("/r/{}/midtjylland", "/t/{}/midtjylland", "/a/{}/midtjylland"),
+    ],
+)
 def test_unknown_and_forged_look_alike(reader: Reader, mailing: Mailing, path: str) -> None:
     genuine = mailing.path("unsubscribe").rpartition("/")[2]
     changed = ("B" if genuine[0] != "B" else "C") + genuine[1:]

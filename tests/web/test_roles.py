@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, make_url, text
+from sqlalchemy import delete, make_url, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
 from mailer.campaigns.models import Campaign, Link
+from mailer.events.models import Event, Registration, RegistrationState
 from mailer.foundation.database import Database, open_database
 from mailer.roles import DRAINER_READS, DRAINER_WRITES, PUBLIC_READS, BadRoleName, write_grants
 from mailer.runtime import Runtime
@@ -17,7 +18,7 @@ from mailer.sending.preparing import prepare_letter
 from mailer.tracking.models import TrackingKind
 from mailer.web.draining import drain_once, open_drainer
 from tests.conftest import NOW
-from tests.web.conftest import Mailing, Reader, open_reader
+from tests.web.conftest import Mailing, Reader, draining, open_reader
 
 pytestmark = pytest.mark.postgres
 
@@ -66,6 +67,7 @@ def reader(runtime: Runtime, mailing: Mailing, as_public: Database) -> Iterator[
         campaign = db.get_one(Campaign, mailing.campaign_id)
         letter = prepare_letter(runtime.letter_tools, db, campaign, now=NOW)
         campaign.frozen_letter, campaign.dated_at = letter.frozen, NOW
+        db.execute(update(Event).where(Event.slug == "midtjylland").values(hosted=True, capacity=1))
         db.execute(delete(Link))
         db.add_all(
             Link(
@@ -118,12 +120,30 @@ def test_every_page_works_under_the_public_role(reader: Reader, mailing: Mailing
         mailing.path("view"),
         mailing.path("pass_on"),
         mailing.path("remind", "midtjylland"),
+        mailing.path("register", "midtjylland"),
+        mailing.path("attend", "midtjylland"),
     ):
         assert reader.get(path).status_code == 200, path
     assert "mailer_database_up 1.0" in reader.get("/metrics").text
     assert reader.get("/health/ready").json()["schema"] == "current"
     assert reader.post(mailing.path("remind", "midtjylland")).status_code == 200
     assert reader.post(mailing.path("unsubscribe"), data={"choice": "everything"}).status_code == 200
+
+
+def test_seats_are_taken_and_given_back_under_both_roles(
+    reader: Reader, mailing: Mailing, runtime: Runtime, as_drainer: Database
+) -> None:
+    first, second = (mailing.path("register", "midtjylland", position=place) for place in (1, 2))
+    seat = mailing.path("attend", "midtjylland")
+    with draining(replace(runtime, database=as_drainer)):
+        assert "Du har en plads" in reader.post(first).text
+        assert "You are number 1 in line" in reader.post(second).text
+        assert "Du er meldt fra" in reader.post(seat).text
+        assert "Du er nummer 1 i køen" in reader.post(seat, data={"choice": "undo"}).text
+        assert "You have a seat" in reader.post(second).text
+    with runtime.database.read() as db:
+        states = db.scalars(select(Registration.state).order_by(Registration.number)).all()
+    assert states == [RegistrationState.SEATED, RegistrationState.WAITING]
 
 
 def test_what_readers_asked_for_is_done_under_the_drainers_role(
@@ -193,8 +213,12 @@ def test_the_drainer_reads_no_name_and_writes_no_delivery(
         assert refused(as_drainer, f"INSERT INTO {table} DEFAULT VALUES")
         assert refused(as_drainer, f"UPDATE {table} SET {column} = NULL")
         assert refused(as_drainer, f"DELETE FROM {table}")
-    for table in ("tracking_events", "tracking_counts"):
+    for table in ("tracking_events", "tracking_counts", "registrations"):
         assert refused(as_drainer, f"DELETE FROM {table}")
+    for column in ("email", "email_key", "name", "organisation", "told", "*"):
+        assert refused(as_drainer, f"SELECT {column} FROM registrations")
+    for column in ("told", "recipient_id", "event_id"):
+        assert refused(as_drainer, f"UPDATE registrations SET {column} = NULL")
 
 
 def test_every_grant_names_what_there_is() -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import func, select, update
 from mailer.campaigns.lifecycle import create_campaign
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState
 from mailer.events.importing import import_events
-from mailer.events.models import ReminderRequest
+from mailer.events.models import Event, Registration, ReminderRequest
 from mailer.launch import LaunchTools, launch_campaign
 from mailer.reports.figures import campaign_report
 from mailer.runtime import Runtime, template_folders
@@ -35,7 +35,10 @@ from tests.web.raw import Answer, Headers, ask_all
 
 SCANNED = int(os.environ.get("MAILER_TEST_SCANNED", "40"))
 ADDRESS = re.compile(r"https?://127\.0\.0\.1:8000/[^\s\"'<>)\]]*")
-DEEDS = {TrackingKind.UNSUBSCRIBE, TrackingKind.RESUBSCRIBE, TrackingKind.REMIND}
+DEEDS = {
+    *(TrackingKind.UNSUBSCRIBE, TrackingKind.RESUBSCRIBE, TrackingKind.REMIND),
+    *(TrackingKind.REGISTER, TrackingKind.WITHDRAW),
+}
 
 SAYING_SO = (
     "Mozilla/5.0 (compatible; Microsoft-ATP-Safe-Links/1.{})",
@@ -86,6 +89,7 @@ def letters(runtime: Runtime) -> dict[int, list[str]]:
             language = "en" if number % 10 == 9 else "da"
             add_recipient(db, runtime, f"modtager{number}@kommune.example", language=language)
         import_events(db, events, NOW)
+        db.execute(update(Event).where(Event.slug == "midtjylland").values(hosted=True))
         campaign = create_campaign(
             db,
             "spring",
@@ -129,7 +133,7 @@ def test_scanning_every_letter_does_nothing_in_anybodys_name(
     reader: Reader, letters: dict[int, list[str]], runtime: Runtime
 ) -> None:
     kinds = {urlsplit(address).path.split("/")[1] for address in letters[1]}
-    assert {"o", "c", "u", "v", "p", "r"} <= kinds, "the letter lacks a kind of link"
+    assert {"o", "c", "u", "v", "p", "r", "t"} <= kinds, "the letter lacks a kind of link"
 
     for (_, addresses), agent in zip(letters.items(), scanners(len(letters)), strict=True):
         for address, answer in zip(addresses * 2, scan(reader, addresses, agent), strict=True):
@@ -142,6 +146,7 @@ def test_scanning_every_letter_does_nothing_in_anybodys_name(
     with runtime.database.read() as db:
         assert db.scalar(select(func.count()).select_from(Suppression)) == 0
         assert db.scalar(select(func.count()).select_from(ReminderRequest)) == 0
+        assert db.scalar(select(func.count()).select_from(Registration)) == 0
         assert not set(db.scalars(select(TrackingEvent.kind).distinct())) & DEEDS
         people = select(TrackingEvent).where(
             TrackingEvent.kind == TrackingKind.CLICK, TrackingEvent.label == Label.PERSON

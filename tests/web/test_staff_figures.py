@@ -11,6 +11,7 @@ from mailer.reports.report import CampaignReport, Dimension
 from mailer.runtime import Runtime
 from mailer.tracking.models import TrackingKind
 from mailer.web import staff_figures
+from mailer.web.staff_answers import Answers
 from mailer.web.staff_figures import StaffFigures
 from mailer.web.staff_words import waiting
 from recipients.models import Role
@@ -39,7 +40,8 @@ class Watcher:
         self._runtime = runtime
         self._campaign_id = campaign_id
         self._now = 1000.0
-        self.figures = StaffFigures(runtime, runtime.database)
+        self.answers = Answers(runtime.database)
+        self.figures = StaffFigures(runtime, self.answers)
         monkeypatch.setattr(staff_figures.time, "monotonic", lambda: self._now)
 
     def look(self) -> CampaignReport | None:
@@ -93,7 +95,7 @@ def test_asking_for_campaigns_that_do_not_exist_shows_no_groups_anew(watcher: Wa
 
     asyncio.run(ask_for_others())
     assert watcher.opened(after=1) == 80
-    assert len(watcher.figures._kept) < 10
+    assert len(watcher.answers) < 10
 
 
 def test_a_snapshot_does_not_see_what_is_written_meanwhile(

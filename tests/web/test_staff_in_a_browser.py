@@ -1,15 +1,16 @@
 """The staff pages in Chromium: signing in and out without scripts, wide and narrow, light and dark."""
 
 import re
-from datetime import date, timedelta
+from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.heartbeats import SWEEP
+from mailer.campaigns.heartbeats import SWEEP, TICKED
 from mailer.campaigns.models import (
     Batch,
     BatchState,
@@ -19,22 +20,51 @@ from mailer.campaigns.models import (
     DeliveryState,
     Heartbeat,
 )
+from mailer.events.audiences import AudienceRule
+from mailer.events.changes import update_event
+from mailer.events.models import Event, EventChange, Reminder, ReminderRequest, ReminderState
 from mailer.foundation.clock import real_now
 from mailer.runtime import Runtime
 from mailer.staff.accounts import add_account
 from mailer.staff.models import StaffRole
 from mailer.tracking.models import Label, TrackingKind
-from recipients.models import Region, Role, Sector
+from recipients.models import Recipient, Region, Role, Sector
 from tests.conftest import NOW
-from tests.reports.factories import act, deliver, make_campaign, make_event, make_link, make_recipient
+from tests.reports.factories import (
+    act,
+    deliver,
+    make_campaign,
+    make_event,
+    make_link,
+    make_recipient,
+    register,
+)
 from tests.web.conftest import serving
-from tests.web.test_in_a_browser import watch
+from tests.web.test_in_a_browser import (
+    HARMLESS,
+    HEIGHTS,
+    RULES,
+    SMALLEST_TARGET,
+    pictures_in,
+    watch,
+)
 
 pytestmark = pytest.mark.browser
 
 PASSWORD = "en lang og god sætning"
 TOWNS = ("Aalborg", "Aarhus", "Odense", "Esbjerg", "Køge", "Roskilde", "Vejle", "Hjørring", "Samsø")
-WIDTHS = (320, 1100)
+NARROW, WIDE = 320, 1100
+STOPPABLE = "meta-refresh"
+"""A page that looks again by itself has a link to stop that."""
+PAGES = {
+    "overview": "",
+    "campaign": "/campaigns/1",
+    "reasons": "/campaigns/1/reasons",
+    "events": "/events",
+    "event": "/events/sjaelland",
+    "reminders": "/reminders",
+    "rehearsal": "/reminders?now=2014-03-24T09:00",
+}
 
 
 @pytest.fixture
@@ -51,10 +81,7 @@ def office(runtime: Runtime) -> Runtime:
         campaign = make_campaign(db)
         campaign.state, campaign.started_at = CampaignState.SENDING, real_now() - timedelta(minutes=4)
         campaign.waiting_for = "relay mail.example:587: its certificate is not trusted"
-        make_event(db, "midtjylland", "Inspirationsmøde i Midtjylland").region = "Midtjylland"
-        make_event(db, "sjaelland", "Inspirationsmøde på Sjælland", days_ahead=30).date = date(
-            2014, 4, 8
-        )
+        hold_events(db)
         links = [
             make_link(db, campaign, "pack", kind="download"),
             make_link(
@@ -100,8 +127,53 @@ def office(runtime: Runtime) -> Runtime:
                     at=NOW + timedelta(minutes=number),
                 )
         settle(db, campaign)
-        make_campaign(db, "påmindelse-midtjylland")
+        reminded = make_campaign(db, "paamindelse-hovedstaden-14-days")
+        remind(db, reminded)
     return runtime
+
+
+def hold_events(db: Session) -> None:
+    """One event that has been, one of ours that is nearly full, one with holes that has moved."""
+    seen = make_event(db, "hovedstaden", "Inspirationsmøde i Hovedstaden", days_ahead=-1)
+    seen.region, seen.place = "Hovedstaden", "Det Danske Filminstitut"
+    ours = make_event(db, "midtjylland", "Inspirationsmøde i Midtjylland", days_ahead=31)
+    ours.region, ours.place, ours.address = "Midtjylland", "Skanderborg Park", "Skovsvinget 10"
+    ours.time, ours.hosted, ours.capacity = time(13, 30), True, 120
+    ours.programme_url = "https://program.example/midt"
+    holes = make_event(db, "sjaelland", "Inspirationsmøde på Sjælland", days_ahead=17)
+    holes.region, holes.registration_url = "Sjælland", "https://tilmelding.example/sj"
+    update_event(db, "sjaelland", {"date": "2014-03-26"}, now=NOW - timedelta(days=1))
+
+
+def remind(db: Session, campaign: Campaign) -> None:
+    """A reminder that went, one that went late, and people who registered or asked for the next."""
+    events = {event.slug: event.id for event in db.scalars(select(Event))}
+    for lead, days, late in (("14 days", 14, False), ("7 days", 7, True)):
+        db.add(
+            Reminder(
+                event_id=events["hovedstaden"],
+                lead=lead,
+                rule=AudienceRule.ASKED,
+                event_date=(NOW - timedelta(days=1)).date(),
+                state=ReminderState.SENT,
+                due_at=NOW - timedelta(days=days + 1),
+                late=late,
+                audience=37,
+                campaign_id=campaign.id,
+                at=NOW,
+            )
+        )
+    campaign.audience = 37
+    db.execute(update(EventChange).values(told_at=NOW, campaign_id=campaign.id))
+    update_event(db, "sjaelland", {"address": "Ringsted"}, now=NOW)
+    ours = db.get_one(Event, events["midtjylland"])
+    for number, recipient in enumerate(db.scalars(select(Recipient)).all()):
+        if number < 90:
+            register(db, ours, recipient)
+        elif number < 120:
+            db.add(ReminderRequest(event_id=ours.id, recipient_id=recipient.id, asked_at=NOW))
+    for name in (SWEEP, TICKED):
+        db.add(Heartbeat(name=name, at=real_now()))
 
 
 def settle(db: Session, campaign: Campaign) -> None:
@@ -122,7 +194,6 @@ def settle(db: Session, campaign: Campaign) -> None:
     )
     for first, last, state in ((1, 200, BatchState.DONE), (201, 240, BatchState.READY)):
         db.add(Batch(campaign_id=campaign.id, first=first, last=last, state=state, due_at=real_now()))
-    db.add(Heartbeat(name=SWEEP, at=real_now()))
 
 
 def sign_in(page: Page, base: str) -> None:
@@ -134,32 +205,56 @@ def sign_in(page: Page, base: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_staff_pages_fit(
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_staff_pages_fit_and_keep_nobody_out(
     browser: Browser, office: Runtime, tmp_path: Path, width: int, scheme: str
 ) -> None:
+    """Narrow pages are as they are served; into wide ones goes the script that examines them."""
+    rules = RULES if scheme == "light" else ["color-contrast"]  # nothing else depends on it
+    found: dict[str, list[str]] = {}
     with (
         serving(office) as base,
         browser.new_context(
             viewport={"width": width, "height": 800},
             color_scheme=scheme,  # type: ignore[arg-type]
+            locale="da-DK",
+            bypass_csp=width == WIDE,
         ) as context,
     ):
         page = context.new_page()
         complaints = watch(page)
-        page.goto(f"{base}/staff")
-        page.screenshot(path=tmp_path / f"staff-sign-in-{width}-{scheme}.png", full_page=True)
-        sign_in(page, base)
-        for name, path in {
-            "overview": "",
-            "campaign": "/campaigns/1",
-            "reasons": "/campaigns/1/reasons",
-        }.items():
-            page.goto(f"{base}/staff{path}")
-            page.screenshot(path=tmp_path / f"staff-{name}-{width}-{scheme}.png", full_page=True)
+
+        def look(name: str) -> None:
+            picture = pictures_in(tmp_path) / f"staff-{name}-{width}-{scheme}.png"
+            page.screenshot(path=picture, full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
             assert page.locator("h1").count() == 1, name
-    assert complaints == []
+            assert min(page.evaluate(HEIGHTS)) >= SMALLEST_TARGET, name
+            if width == WIDE:
+                results = Axe().run(page, options={"runOnly": rules}).response["violations"]
+                serious = [each for each in results if each["impact"] not in HARMLESS]
+                told = [f"{each['id']}: {each['help']}" for each in serious if each["id"] != STOPPABLE]
+                found.update({name: told} if told else {})
+
+        page.goto(f"{base}/staff")
+        look("sign-in")
+        sign_in(page, base)
+        for name, path in PAGES.items():
+            page.goto(f"{base}/staff{path}")
+            look(name)
+    assert (complaints, found) == ([], {})
+
+
+def test_a_day_is_rehearsed_without_scripts(browser: Browser, office: Runtime) -> None:
+    with serving(office) as base, browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        sign_in(page, base)
+        page.get_by_role("link", name="Påmindelser").click()
+        page.get_by_label("Se planen, som den vil se ud").fill("2014-03-24T09:00")
+        page.get_by_role("button", name="Prøv").click()
+        expect(page.get_by_role("status")).to_contain_text("mandag den 24. marts 2014 kl. 9.00")
+        page.get_by_role("link", name="Inspirationsmøde i Midtjylland").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Inspirationsmøde i Midtjylland")
 
 
 def test_somebody_signs_in_and_out_without_scripts(browser: Browser, office: Runtime) -> None:

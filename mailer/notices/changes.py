@@ -1,0 +1,113 @@
+"""Telling those who showed interest in an event what became of it: each change once."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.errors import NotAllowedNow
+from mailer.events.audiences import interested_recipients
+from mailer.events.catalogue import lock_event
+from mailer.events.changes import Difference, cancel_event, is_over, untold_changes
+from mailer.events.errors import AlreadySent
+from mailer.events.letters import reminder_letters
+from mailer.events.models import EventState
+from mailer.foundation.database import Database
+from mailer.launch import LaunchTools, Notice, launch_notice, require_sending_settings, tracking_of
+from mailer.sending.frozen import FrozenChange
+
+CHANGE_LETTER = "aendring"
+CANCELLATION_LETTER = "aflysning"
+
+
+@dataclass(frozen=True, slots=True)
+class ToldChanges:
+    """News of an event that went its way."""
+
+    differences: tuple[Difference, ...]
+    campaign_id: int | None
+    """None if nobody had shown interest."""
+    campaign_name: str | None
+    audience: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledEvent:
+    """An event that was called off."""
+
+    reminders: int
+    """How many reminders were called off with it."""
+    told: ToldChanges | None
+    """None if nobody was to be told."""
+
+
+def tell_changes(tools: LaunchTools, db: Session, slug: str, *, now: datetime) -> ToldChanges | None:
+    """Tell everybody who showed interest what became different since they were last told.
+
+    What was changed and told are committed as one, under the event's lock: nothing is told twice, or
+    lost.
+
+    Args:
+        now: the clock people see.
+
+    Returns:
+        None if there is nothing to tell.
+
+    Raises:
+        EventNotFound: there is no such event.
+        NotAllowedNow: it is over; the transaction must be rolled back.
+        SettingsError: there is no sender or relay; as above.
+        LetterNotFound, LetterError, LaunchRefused: the letter cannot be launched; as above.
+    """
+    event = lock_event(db, slug)
+    rows, differences = untold_changes(db, event)
+    if not differences:
+        return None
+    if is_over(event, now):
+        raise NotAllowedNow(f"{slug} is over: nobody is told of changes any more")
+    require_sending_settings(tools)
+    letter = CANCELLATION_LETTER if event.state is EventState.CANCELLED else CHANGE_LETTER
+    tracking, legal_basis = tracking_of(db, slug)
+    notice = Notice(
+        name=f"{letter}-{slug}",
+        letter=letter,
+        event_slug=slug,
+        tracking=tracking,
+        legal_basis=legal_basis,
+        changes=tuple(FrozenChange(one.field, one.old, one.new) for one in differences),
+    )
+    launched = launch_notice(tools, db, notice, interested_recipients(event.id), now=now)
+    for row in rows:
+        row.told_at = now
+        row.campaign_id = launched.campaign_id if launched else None
+    db.flush()
+    if launched is None:
+        return ToldChanges(tuple(differences), None, None, 0)
+    return ToldChanges(tuple(differences), launched.campaign_id, launched.name, launched.audience)
+
+
+def cancel_and_tell(
+    tools: LaunchTools, database: Database, slug: str, *, now: datetime, tell: bool
+) -> CancelledEvent:
+    """Call an event off and tell everybody who showed interest, both or neither.
+
+    Args:
+        now: the clock people see.
+        tell: False tells nobody, for now.
+
+    Raises:
+        NotAllowedNow: it was cancelled before, or is over and somebody was to be told; nothing was
+            changed.
+        EventNotFound, SettingsError, LetterNotFound, LetterError, LaunchRefused: as ``tell_changes``;
+            nothing was changed.
+    """
+    letters = reminder_letters(tools.letters.folders)
+    grace = timedelta(hours=tools.settings.reminder_grace_hours)
+    while True:
+        try:
+            with database.write() as db:
+                reminders = cancel_event(db, slug, letters, now=now, grace=grace)
+                told = tell_changes(tools, db, slug, now=now) if tell else None
+        except AlreadySent:  # this moment, by a tick: one less to call off
+            continue
+        return CancelledEvent(reminders, told)

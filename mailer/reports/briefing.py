@@ -1,0 +1,311 @@
+"""The letter with which the report of progress goes to the staff before each meeting of the parties."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.audience import is_suppressed
+from mailer.events.letters import reminder_letters
+from mailer.events.models import ReminderState
+from mailer.events.reminders import derive_reminders, is_late
+from mailer.foundation.database import Database
+from mailer.foundation.log import get_log
+from mailer.foundation.settings import Settings, TrackingMode
+from mailer.launch import (
+    LaunchRefused,
+    LaunchTools,
+    Notice,
+    launch_notice,
+    require_sending_settings,
+)
+from mailer.rendering.enclosures import MOST_BYTES, Enclosure
+from mailer.reports import danish
+from mailer.reports.meetings import (
+    BadMeetings,
+    PlannedMeeting,
+    add_row,
+    read_challenges,
+    read_meetings,
+)
+from mailer.reports.models import Meeting
+from mailer.reports.progress import Period, ProgressReport
+from mailer.reports.progress_figures import progress_report
+from mailer.reports.progress_forms import render, write_workbook
+from recipients.errors import BadRule, SegmentNotFound
+from recipients.models import Recipient
+from recipients.segments import find_segment, select_segment
+
+LETTER = "statusrapport"
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+_log = get_log(__name__)
+
+
+class _NotToBeSent(Exception):
+    """Another tick was faster, or nobody is to get the report; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReport:
+    """The report to one meeting as it stands at a moment."""
+
+    meeting: PlannedMeeting
+    due_at: datetime
+    """UTC."""
+    state: ReminderState
+    late: bool = False
+    reason: str | None = None
+    """Why it does not go; None where nothing is in its way."""
+    campaign_id: int | None = None
+    has_challenges: bool = False
+
+
+def launch_report(tools: LaunchTools, database: Database, *, now: datetime) -> list[int]:
+    """Start the letter with the report that is due; harmless when repeated or doubled.
+
+    The meeting's row decides: it is marked in the transaction that launches the letter, so that of two
+    ticks at once one wins.
+
+    Args:
+        now: the clock people see.
+
+    Returns:
+        The letter's campaign; none where no report was due.
+
+    Raises:
+        SettingsError: there is no sender or relay; the report stays due.
+        LetterNotFound, LetterError, LaunchRefused: the letter cannot be written, or the file of meetings
+            not be read; the report stays due.
+    """
+    settings, folders = tools.settings, tools.letters.folders
+    try:
+        with database.snapshot() as db:
+            plan = plan_reports(db, settings, folders, now=now)
+            due = next((one for one in plan if one.state is ReminderState.DUE), None)
+            if due is None:
+                return []
+            require_sending_settings(tools)
+            report = report_to(db, settings, folders, due.meeting, now=now)
+        notice = _write_notice(tools, report, due.meeting)
+        with database.write() as db:
+            return [_launch(tools, db, due, notice, now=now)]
+    except _NotToBeSent as why:
+        _log.info("report was not launched", reason=str(why))
+        return []
+    except BadMeetings as error:
+        raise LaunchRefused(str(error)) from error
+
+
+def plan_reports(
+    db: Session, settings: Settings, folders: Sequence[Path], *, now: datetime
+) -> list[PlannedReport]:
+    """The report to every meeting, in order.
+
+    Raises:
+        BadMeetings: the file of meetings cannot be used.
+    """
+    meetings = read_meetings(folders)
+    kept = {row.held_on: row for row in db.scalars(select(Meeting))}
+    hole = _find_hole(db, settings)
+    return [
+        _judge(meeting, kept.get(meeting.held_on), settings, hole=hole, now=now) for meeting in meetings
+    ]
+
+
+def _judge(
+    meeting: PlannedMeeting,
+    row: Meeting | None,
+    settings: Settings,
+    *,
+    hole: str | None,
+    now: datetime,
+) -> PlannedReport:
+    due_at = meeting.due_at(settings.zone)
+    has_challenges = row is not None and row.challenges is not None
+    if row is not None and row.sent_at is not None:
+        return PlannedReport(
+            meeting,
+            due_at,
+            ReminderState.SENT,
+            late=row.late,
+            campaign_id=row.campaign_id,
+            has_challenges=has_challenges,
+        )
+    grace = timedelta(hours=settings.reminder_grace_hours)
+    reason, late = hole, False
+    if now > due_at + grace or now.astimezone(settings.zone).date() > meeting.held_on:
+        state = ReminderState.MISSED
+        reason = hole or f"more than {settings.reminder_grace_hours} hours late"
+    elif hole:
+        state = ReminderState.BLOCKED
+    elif now >= due_at:
+        state, late = ReminderState.DUE, is_late(due_at, now)
+    else:
+        state = ReminderState.PLANNED
+    return PlannedReport(meeting, due_at, state, late, reason, has_challenges=has_challenges)
+
+
+def _find_hole(db: Session, settings: Settings) -> str | None:
+    """Why no report can go to anybody; None where one can."""
+    if settings.report_segment is None:
+        return (
+            "nobody is to get it: make a segment of the staff with  mailer segment create"
+            "  and name it in the setting report_segment"
+        )
+    try:
+        staff = _select_staff(db, settings.report_segment)
+    except (SegmentNotFound, BadRule) as error:
+        return str(error)
+    if not db.scalar(select(func.count()).select_from(staff.subquery())):
+        return f"segment {settings.report_segment!r} has nobody who may be written to"
+    return None
+
+
+def _select_staff(db: Session, segment: str) -> Select[int]:
+    members = select_segment(find_segment(db, segment).rule)
+    return select(Recipient.id).where(Recipient.id.in_(members), ~is_suppressed())
+
+
+def report_to(
+    db: Session,
+    settings: Settings,
+    folders: Sequence[Path],
+    meeting: PlannedMeeting,
+    *,
+    now: datetime,
+) -> ProgressReport:
+    """The report to a meeting, over the days it is to cover, with what staff wrote for it."""
+    period = Period(meeting.since, meeting.until, settings.zone)
+    return report_on(
+        db,
+        settings,
+        folders,
+        period,
+        now=now,
+        meeting=meeting.held_on,
+        challenges=read_challenges(db, meeting.held_on),
+    )
+
+
+def report_on(
+    db: Session,
+    settings: Settings,
+    folders: Sequence[Path],
+    period: Period,
+    *,
+    now: datetime,
+    meeting: date | None,
+    challenges: str | None,
+) -> ProgressReport:
+    """The report on a period, the reminders that were missed in it included."""
+    plan = derive_reminders(
+        db,
+        reminder_letters(folders),
+        now=now,
+        zone=settings.zone,
+        grace=timedelta(hours=settings.reminder_grace_hours),
+    )
+    return progress_report(db, period, now=now, plan=plan, meeting=meeting, challenges=challenges)
+
+
+def find_report_alarms(
+    db: Session, settings: Settings, folders: Sequence[Path], *, now: datetime
+) -> list[str]:
+    """What is wrong with the reports to meetings that are not over, each with what to do about it.
+
+    Args:
+        now: the clock people see.
+    """
+    try:
+        plan = plan_reports(db, settings, folders, now=now)
+    except BadMeetings as error:
+        return [f"no report of progress can go: {error}"]
+    today = now.astimezone(settings.zone).date()
+    warning = timedelta(days=settings.reminder_warning_days)
+    return [
+        _alarm(one, settings)
+        for one in plan
+        if one.meeting.held_on >= today
+        and (
+            (one.state is ReminderState.BLOCKED and one.due_at - warning <= now)
+            or one.state is ReminderState.MISSED
+            or (one.state is ReminderState.DUE and one.late)
+        )
+    ]
+
+
+def _alarm(planned: PlannedReport, settings: Settings) -> str:
+    meeting = planned.meeting
+    which = f"the report to the meeting of {meeting.held_on}"
+    when = f"{planned.due_at.astimezone(settings.zone):%a %Y-%m-%d %H:%M}"
+    match planned.state:
+        case ReminderState.BLOCKED:
+            return f"{which} is due {when} and blocked: {planned.reason}"
+        case ReminderState.MISSED:
+            return (
+                f"{which} was missed: {planned.reason}; write it with  mailer report progress"
+                f" --from {meeting.since} --to {meeting.until} -o FILE.xlsx  and send it yourself"
+            )
+        case _:
+            return f"{which} was due {when} and has not gone; is  mailer up  running?"
+
+
+def _write_notice(tools: LaunchTools, report: ProgressReport, meeting: PlannedMeeting) -> Notice:
+    """The letter with the figures in it: what is counted now is what every copy tells."""
+    folders = tools.letters.folders
+    workbook = write_workbook(report, folders)
+    if len(workbook) > MOST_BYTES:
+        raise LaunchRefused(
+            f"the spreadsheet has {len(workbook):,} bytes; a letter takes {MOST_BYTES:,}"
+        )
+    return Notice(
+        name=f"{LETTER}-{meeting.held_on}",
+        letter=LETTER,
+        event_slug=None,
+        tracking=TrackingMode.NONE,
+        legal_basis=None,
+        enclosures=(
+            Enclosure(
+                f"{LETTER}-{meeting.held_on}.xlsx", _XLSX, base64.b64encode(workbook).decode("ascii")
+            ),
+        ),
+        files={
+            "meeting.txt": danish.day(meeting.held_on),
+            "figures.txt": _as_template(render("report/letter.txt", report, folders).strip()),
+            "figures.html": _as_template(render("report/letter.html", report, folders)),
+        },
+        segment=tools.settings.report_segment,
+    )
+
+
+def _as_template(text: str) -> str:
+    """A template that writes the text as it is, whatever stands in it."""
+    return text.replace("{", '{{ "{" }}')
+
+
+def _launch(
+    tools: LaunchTools, db: Session, due: PlannedReport, notice: Notice, *, now: datetime
+) -> int:
+    held_on = due.meeting.held_on
+    add_row(db, held_on)
+    marked = db.execute(
+        update(Meeting)
+        .where(Meeting.held_on == held_on, Meeting.sent_at.is_(None))
+        .values(sent_at=now, late=due.late)
+    )
+    assert isinstance(marked, CursorResult)
+    if marked.rowcount == 0:
+        raise _NotToBeSent("another tick was faster")
+    assert notice.segment is not None
+    launched = launch_notice(tools, db, notice, _select_staff(db, notice.segment), now=now)
+    if launched is None:
+        raise _NotToBeSent("nobody is to get it any more")
+    db.execute(
+        update(Meeting).where(Meeting.held_on == held_on).values(campaign_id=launched.campaign_id)
+    )
+    return launched.campaign_id

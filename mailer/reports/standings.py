@@ -1,0 +1,134 @@
+"""How events stand: what is known of them, who is registered in numbers, and who was told of changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.models import Campaign, Link
+from mailer.events.catalogue import list_events
+from mailer.events.changes import TOLD_FIELDS, list_history
+from mailer.events.models import Event, EventChange, EventState
+from mailer.events.registering import Seats, count_seats
+from mailer.reports.counting import REGISTRATION
+from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
+
+_EXPECTED = ("time", "place", "address", "programme_url")
+"""What everybody who comes wants to know sooner or later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """Clicks on an event's registration links, in all letters together."""
+
+    total: int = 0
+    letters: int = 0
+    """Distinct letters in which a click is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One event."""
+
+    event: Event
+    seats: Seats
+    clicks: Clicks
+
+    @property
+    def state(self) -> EventState:
+        """As it was said, or full where all our own seats are taken."""
+        event = self.event
+        is_open = event.state in {EventState.OPEN, EventState.MOVED}
+        taken = event.hosted and event.capacity is not None and self.seats.seated >= event.capacity
+        return EventState.FULL if is_open and taken else event.state
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The fields that are not known yet."""
+        wanted = _EXPECTED if self.event.hosted else (*_EXPECTED, "registration_url")
+        return tuple(field for field in wanted if getattr(self.event, field) is None)
+
+    def is_over(self, today: date) -> bool:
+        """Whether its day has passed."""
+        return self.event.date < today
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that was changed, and who was told."""
+
+    field: str
+    old: str | None
+    new: str | None
+    at: datetime
+    is_told: bool
+    """Whether people are told of changes to that field at all."""
+    told_at: datetime | None
+    campaign_id: int | None
+    audience: int
+    """Letters that told of it."""
+
+
+def event_standings(db: Session) -> list[Standing]:
+    """All events, by date."""
+    events = list_events(db)
+    seats = count_seats(db, [event.id for event in events])
+    clicks = _count_clicks(db)
+    return [Standing(event, seats[event.id], clicks.get(event.slug, Clicks())) for event in events]
+
+
+def event_history(db: Session, event_id: int) -> list[Change]:
+    """What was changed since the event was taken in, the latest first."""
+    changes = [change for change, _ in list_history(db, event_id)]
+    audiences = _audiences(db, changes)
+    return [
+        Change(
+            field=change.field,
+            old=change.old,
+            new=change.new,
+            at=change.at,
+            is_told=change.field in TOLD_FIELDS,
+            told_at=change.told_at,
+            campaign_id=change.campaign_id,
+            audience=audiences.get(change.campaign_id, 0),
+        )
+        for change in reversed(changes)
+    ]
+
+
+def _audiences(db: Session, changes: Sequence[EventChange]) -> Mapping[int | None, int]:
+    told_by = {change.campaign_id for change in changes}
+    rows = db.execute(select(Campaign.id, Campaign.audience).where(Campaign.id.in_(told_by)))
+    return {row[0]: row[1] for row in rows}
+
+
+def _count_clicks(db: Session) -> Mapping[str, Clicks]:
+    clicked = (
+        select(Link.event_slug, func.count().label("total"))
+        .join(
+            TrackingEvent,
+            (TrackingEvent.campaign_id == Link.campaign_id) & (TrackingEvent.link_number == Link.number),
+        )
+        .where(Link.kind == REGISTRATION, TrackingEvent.kind == TrackingKind.CLICK)
+        .group_by(Link.event_slug, TrackingEvent.campaign_id, TrackingEvent.position)
+        .subquery()
+    )
+    known = select(clicked.c.event_slug, func.sum(clicked.c.total), func.count())
+    nobodys = (
+        select(Link.event_slug, func.sum(TrackingCount.total))
+        .join(
+            TrackingCount,
+            (TrackingCount.campaign_id == Link.campaign_id) & (TrackingCount.link_number == Link.number),
+        )
+        .where(Link.kind == REGISTRATION, TrackingCount.kind == TrackingKind.CLICK)
+        .group_by(Link.event_slug)
+    )
+    counts: dict[str, Clicks] = {}
+    for slug, total in db.execute(nobodys):
+        counts[slug or ""] = Clicks(int(total))
+    for slug, total, letters in db.execute(known.group_by(clicked.c.event_slug)):
+        by_nobody = counts.get(slug or "", Clicks())
+        counts[slug or ""] = Clicks(by_nobody.total + int(total), letters)
+    return counts

@@ -1,0 +1,55 @@
+"""The tick: once a minute, whichever Beat asks for it, whatever is due by date is started."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from sqlalchemy.exc import DBAPIError
+
+from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.heartbeats import TICK_LEASE, TICKED, note_heartbeat, take_lease
+from mailer.foundation.clock import real_now
+from mailer.foundation.database import Database
+from mailer.foundation.log import get_log
+from mailer.foundation.settings import SettingsError
+from mailer.launch import LaunchRefused
+from mailer.rendering.errors import LetterError, LetterNotFound
+
+LEASE = timedelta(seconds=50)
+"""Shorter than the minute between two ticks: the next one takes over from one that was killed."""
+
+Launch = Callable[[], list[int]]
+"""Starts all that is due of one kind and returns the campaigns."""
+
+_log = get_log(__name__)
+
+
+def tick(database: Database, launches: Mapping[str, Launch]) -> list[int]:
+    """Start whatever is due and return the campaigns; none if another tick holds the lease.
+
+    What goes wrong with one kind is logged, does not stop the others, and comes again with the next
+    tick. A tick that takes longer than the lease is harmless too: rows decide who sends.
+
+    Args:
+        launches: by kind, for the log.
+    """
+    with database.write() as db:
+        if not take_lease(db, TICK_LEASE, now=real_now(), length=LEASE):
+            return []
+    campaigns, all_well = [], True
+    for kind, launch in launches.items():
+        try:
+            campaigns += launch()
+        except (
+            SettingsError,
+            LetterError,
+            LetterNotFound,
+            LaunchRefused,
+            NotAllowedNow,
+            DBAPIError,
+        ) as error:
+            _log.error("what is due was not launched", kind=kind, error=str(error))
+            all_well = False
+    if all_well:
+        with database.write() as db:
+            note_heartbeat(db, TICKED, now=real_now())
+    return campaigns

@@ -1,0 +1,168 @@
+"""Events as the staff pages show them: in numbers, and with nobody's name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from mailer.events.models import EventState, ReminderState
+from mailer.reports import danish
+from mailer.reports.danish import clean, number
+from mailer.reports.standings import Change, Standing
+from mailer.web.staff_event_figures import EventLook, Plan
+from mailer.web.staff_event_words import (
+    EVENT_STATES,
+    OVER,
+    clock,
+    field_name,
+    fields_listed,
+    long_day,
+    people,
+    value_of,
+)
+from mailer.web.staff_reminder_views import ReminderView, past, to_come
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event in the list."""
+
+    path: str
+    title: str
+    when: str
+    where: str
+    state: str
+    tone: str
+    missing: str
+    seated: str
+    waiting: str
+    capacity: str
+    clicks: str
+    next_reminder: str
+    blocked: int
+    """Reminders that lack something."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventsView:
+    """All events."""
+
+    coming: Sequence[EventRow]
+    over: Sequence[EventRow]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """One change."""
+
+    field: str
+    old: str
+    new: str
+    at: str
+    told: str
+    campaign: str | None
+    """The path of the letter that told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event."""
+
+    row: EventRow
+    slug: str
+    facts: Sequence[tuple[str, str]]
+    registration: str
+    """How one registers, in a sentence."""
+    letters_clicked: str
+    history: Sequence[ChangeRow]
+    to_come: Sequence[ReminderView]
+    past: Sequence[ReminderView]
+
+
+def view_events(standings: Sequence[Standing], plan: Plan, zone: ZoneInfo) -> EventsView:
+    """All events: those to come by date, those behind us the latest first."""
+    today = plan.now.astimezone(zone).date()
+    rows = [(each.is_over(today), _view_row(each, plan, today)) for each in standings]
+    return EventsView(
+        coming=[row for is_over, row in rows if not is_over],
+        over=[row for is_over, row in reversed(rows) if is_over],
+    )
+
+
+def view_event(look: EventLook, plan: Plan, zone: ZoneInfo) -> EventView:
+    """One event with its history and its reminders."""
+    standing, event = look.standing, look.standing.event
+    reminders = [each for each in plan.reminders if each.event_id == event.id]
+    return EventView(
+        row=_view_row(standing, plan, plan.now.astimezone(zone).date()),
+        slug=event.slug,
+        facts=[
+            ("Dato", long_day(event.date)),
+            ("Tidspunkt", clock(event.time) if event.time else "–"),
+            ("Sted", clean(event.place or "–")),
+            ("Adresse", clean(event.address or "–")),
+            ("Region", clean(event.region or "–")),
+            ("Program", clean(event.programme_url or "–")),
+            ("Egne påmindelser", clean(event.reminders or "som brevene siger")),
+        ],
+        registration=_registration(standing),
+        letters_clicked=people(standing.clicks.letters),
+        history=[_view_change(change, zone) for change in look.history],
+        to_come=to_come(reminders),
+        past=past(reminders),
+    )
+
+
+def _view_row(standing: Standing, plan: Plan, today: date) -> EventRow:
+    event, seats = standing.event, standing.seats
+    is_over = standing.is_over(today) and event.state is not EventState.CANCELLED
+    waits_for_nothing = is_over or event.state is EventState.CANCELLED
+    ours = [each for each in plan.reminders if each.event_id == event.id]
+    coming = [each for each in ours if each.state in {ReminderState.PLANNED, ReminderState.DUE}]
+    return EventRow(
+        path=f"/staff/events/{event.slug}",
+        title=clean(event.title),
+        when=long_day(event.date) + (f" {clock(event.time)}" if event.time else ""),
+        where=clean(event.place or ""),
+        state=OVER if is_over else EVENT_STATES[standing.state],
+        tone="over" if is_over else standing.state.value,
+        missing="" if waits_for_nothing else fields_listed(standing.missing),
+        seated=people(seats.seated),
+        waiting=people(seats.waiting),
+        capacity=number(event.capacity) if event.capacity else "–",
+        clicks=number(standing.clicks.total),
+        next_reminder=danish.day(coming[0].local_time) if coming else "–",
+        blocked=sum(each.state is ReminderState.BLOCKED for each in ours),
+    )
+
+
+def _registration(standing: Standing) -> str:
+    event = standing.event
+    if event.hosted:
+        return "Man tilmelder sig på vores egen side."
+    if event.registration_url:
+        return (
+            "Man tilmelder sig på arrangørens side. Hvem der er tilmeldt, ved vi kun fra deltagerlister,"
+            " der er læst ind."
+        )
+    return "Tilmeldingen er ikke åbnet endnu."
+
+
+def _view_change(change: Change, zone: ZoneInfo) -> ChangeRow:
+    return ChangeRow(
+        field=field_name(change.field).capitalize(),
+        old=value_of(change.field, change.old),
+        new=value_of(change.field, change.new),
+        at=danish.moment(change.at.astimezone(zone)),
+        told=_told(change, zone),
+        campaign=f"/staff/campaigns/{change.campaign_id}" if change.campaign_id else None,
+    )
+
+
+def _told(change: Change, zone: ZoneInfo) -> str:
+    if change.told_at is None:
+        return "ikke fortalt endnu" if change.is_told else "fortælles ikke"
+    when = danish.day(change.told_at.astimezone(zone))
+    if change.campaign_id is None:
+        return f"{when}: ingen at fortælle det til"
+    return f"{when}: {people(change.audience)} breve"
