@@ -228,3 +228,19 @@ def test_two_ticks_at_once_tell_everybody_once(office: Office) -> None:
 
     letters = [letter for one in told for letter in one.items()]
     assert sorted(letters) == [("tilmelding", ["anna"]), ("venteliste", ["bo", "carl"])]
+
+
+def test_a_tick_waits_for_who_is_just_giving_a_seat_back(office: Office) -> None:
+    office.sign_up("anna", "bo")
+    told: list[dict[str, Sequence[str]]] = []
+    tick = Thread(target=lambda: told.append(office.tick()))
+    with office.runtime.database.write() as db:
+        first = db.scalars(select(Registration).order_by(Registration.number)).first()
+        assert first is not None
+        cancel_registration(db, first, now=NOW)
+        tick.start()
+        tick.join(0.5)
+        assert told == []
+    tick.join()
+
+    assert told == [{"tilmelding": ["bo"]}]
