@@ -1,6 +1,6 @@
 """Which reminders there are, when each is due, to whom it goes, and why it does not."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from mailer.events.dates import due_moment
 from mailer.events.letters import Occasion, list_occasions
 from mailer.events.models import (
     Event,
+    EventChange,
     EventState,
     Reminder,
     ReminderState,
@@ -117,6 +118,7 @@ def derive_reminders(
         letters,
         stored=db.scalars(select(Reminder)).all(),
         full=full_events(db),
+        filled=_find_filled(db),
         now=now,
         zone=zone,
         grace=grace,
@@ -129,6 +131,7 @@ def lay_out_reminders(
     *,
     stored: Iterable[Reminder],
     full: Collection[int],
+    filled: Mapping[tuple[int, str], datetime],
     now: datetime,
     zone: ZoneInfo,
     grace: timedelta,
@@ -137,6 +140,7 @@ def lay_out_reminders(
 
     Args:
         full: the ids of events that nobody more gets a seat at.
+        filled: by event and field, when what had been missing was last filled in.
     """
     outcomes = {(row.event_id, row.lead, row.rule, row.event_date): row for row in stored}
     plan: list[PlannedReminder] = []
@@ -147,8 +151,17 @@ def lay_out_reminders(
             if row is not None:
                 planned = _as_stored(planned, row, event)
             else:
-                is_full = event.id in full
-                planned = _judge(planned, event, occasion, is_full=is_full, now=now, grace=grace)
+                known = {need: filled.get((event.id, need), event.created_at) for need in occasion.needs}
+                too_late = [need for need, at in known.items() if planned.due_at + grace < at <= now]
+                planned = _judge(
+                    planned,
+                    event,
+                    occasion,
+                    is_full=event.id in full,
+                    too_late=too_late,
+                    now=now,
+                    grace=grace,
+                )
             plan.append(planned)
     return sorted(
         _drop_overtaken(_drop_doubled(plan)), key=lambda planned: (planned.due_at, planned.event_slug)
@@ -199,6 +212,7 @@ def _judge(
     occasion: Occasion,
     *,
     is_full: bool,
+    too_late: Sequence[str],
     now: datetime,
     grace: timedelta,
 ) -> PlannedReminder:
@@ -215,7 +229,8 @@ def _judge(
         if planned.due_at <= event.created_at <= now:
             return _missed(planned, "due before the event was taken in", is_moot=True)
         hours = round(grace.total_seconds() / 3600)
-        return _missed(planned, hole or f"more than {hours} hours late")
+        why = f"no {_listed(too_late)} in time" if too_late else f"more than {hours} hours late"
+        return _missed(planned, hole or why)
     if now >= _begins(event):
         return _missed(planned, hole or "the event had begun")
     if hole:
@@ -227,7 +242,11 @@ def _judge(
 
 def say_hole(lacking: Sequence[str]) -> str:
     """What an event lacks, in words: ``no place and no time yet``."""
-    return f"no {' and no '.join(field.replace('_', ' ') for field in lacking)} yet"
+    return f"no {_listed(lacking)} yet"
+
+
+def _listed(fields: Sequence[str]) -> str:
+    return " and no ".join(field.replace("_", " ") for field in fields)
 
 
 def _missed(planned: PlannedReminder, reason: str, *, is_moot: bool = False) -> PlannedReminder:
@@ -246,6 +265,16 @@ def _begins(event: Event) -> datetime:
     if event.time is None:
         return resolve_local(event.date + timedelta(days=1), time(0), zone)
     return resolve_local(event.date, event.time, zone)
+
+
+def _find_filled(db: Session) -> Mapping[tuple[int, str], datetime]:
+    """By event and field, when what had been missing was last filled in."""
+    rows = db.execute(
+        select(EventChange.event_id, EventChange.field, func.max(EventChange.at))
+        .where(EventChange.old.is_(None))
+        .group_by(EventChange.event_id, EventChange.field)
+    )
+    return {(event_id, field): at for event_id, field, at in rows}
 
 
 def _drop_doubled(plan: Sequence[PlannedReminder]) -> list[PlannedReminder]:

@@ -148,6 +148,16 @@ def test_a_reminder_is_blocked_however_far_ahead_and_missed_with_the_hole_as_rea
     assert (past.state, past.reason) == (ReminderState.MISSED, "no place yet")
 
 
+def test_what_was_filled_in_too_late_is_still_the_reason_afterwards(db: Session) -> None:
+    make_event(db, place=None)
+    missed = plan(db)["aalborg", "14 days"].due_at + GRACE
+    update_event(db, "aalborg", {"place": "Rådhuset"}, now=missed + timedelta(hours=1))
+
+    past = plan(db, missed + timedelta(hours=2))["aalborg", "14 days"]
+
+    assert (past.state, past.reason) == (ReminderState.MISSED, "no place in time")
+
+
 def test_a_rule_whose_letter_needs_less_is_not_held_up_by_one_that_needs_more(db: Session) -> None:
     make_event(db)
     rows = plan_by_rule(db)

@@ -32,7 +32,7 @@ class Office:
 
     def look(self, now: datetime, grace: timedelta = GRACE) -> list[PlannedReminder]:
         return lay_out_reminders(
-            [self.event], ALL, stored=self.gone, full=(), now=now, zone=ZONE, grace=grace
+            [self.event], ALL, stored=self.gone, full=(), filled={}, now=now, zone=ZONE, grace=grace
         )
 
     def tick(self, now: datetime, grace: timedelta = GRACE) -> None:
