@@ -6,7 +6,7 @@ from sqlalchemy import select, text
 from mailer.campaigns.ledger import reconcile
 from mailer.campaigns.models import Batch, Campaign, Delivery, DeliveryState
 from mailer.foundation.database import Database
-from mailer.migrations.upgrading import migrations, upgrade_schema
+from mailer.migrations.upgrading import migrating, upgrade_schema
 from tests.campaigns.making import finalise, sending
 from tests.conftest import NOW
 
@@ -19,8 +19,8 @@ def test_letters_under_way_survive_the_way_to_the_second_revision_and_back(
         finalise(db, campaign, {1: DeliveryState.UNCERTAIN, 2: DeliveryState.DEFERRED})
         db.execute(text("UPDATE batches SET due_at = NULL, planned_at = :now"), {"now": str(NOW)[:19]})
 
-    with database.engine.begin() as connection:
-        command.downgrade(migrations(connection), "0001")
+    with migrating(database) as config:
+        command.downgrade(config, "0001")
     with database.read() as db:
         dated = "SELECT state FROM deliveries WHERE due_at IS NOT NULL"
         assert db.scalars(text(dated)).all() == ["deferred"]
