@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PARALLEL := --numprocesses 3 --dist worksteal
 .DEFAULT_GOAL := help
+# Every process that tests begin would compile the whole mailer anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install demo up test coverage check bench chaos pack lock clean
 

@@ -150,9 +150,11 @@ def launch_notice(
         None if nobody was to get it; nothing was changed.
 
     Raises:
+        ImportRunning: recipients are being imported.
         LetterNotFound, LetterError: the letter cannot be rendered.
         LaunchRefused: it would read wrong to somebody.
     """
+    require_no_import_running(db, real_now())
     if not db.scalar(select(func.count()).select_from(recipients.subquery())):
         return None
     campaign = create_campaign(
@@ -286,7 +288,7 @@ def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]
     """The warnings among the findings, in words.
 
     Raises:
-        LaunchRefused: there are errors; the message tells the first of them, and where to read all.
+        LaunchRefused: there are errors; the message tells the first of them, and where to go on.
     """
     told: dict[Gravity, list[str]] = {gravity: [] for gravity in Gravity}
     for finding in findings:
@@ -294,9 +296,12 @@ def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]
     errors = told[Gravity.ERROR]
     if errors:
         more = f"; and {len(errors) - _MOST_TOLD} more" if len(errors) > _MOST_TOLD else ""
-        raise LaunchRefused(
-            f"{'; '.join(errors[:_MOST_TOLD])}{more}: see  mailer campaign preflight {campaign.name}"
+        remedy = (  # what goes by itself leaves no campaign behind that one could look at
+            f"mend the letter {campaign.letter!r}, or what it tells of"
+            if campaign.auto_submitted
+            else f"see  mailer campaign preflight {campaign.name}"
         )
+        raise LaunchRefused(f"{'; '.join(errors[:_MOST_TOLD])}{more}: {remedy}")
     return told[Gravity.WARNING]
 
 

@@ -1,7 +1,8 @@
 """Two roles of PostgreSQL beside the owner's: what the public pages may read, and the drainer may write.
 
 Whoever takes over the process that the whole world talks to can then change nothing in the database, and
-reads no address of anybody.
+reads no address of anybody. It reads how many registrations an event has and when each was made, not
+whose they are: there is no list of guests in it.
 """
 
 import re
@@ -42,7 +43,7 @@ PUBLIC_READS: Columns = {
         "shared",
     ),
     "recipient_sources": _EVERY_COLUMN,
-    "registrations": ("event_id", "recipient_id", "state", "number"),
+    "registrations": ("event_id", "state", "number", "registered_at"),
     "reminders": (
         "id",
         "event_id",
@@ -56,13 +57,14 @@ PUBLIC_READS: Columns = {
         "campaign_id",
         "at",
     ),
+    "event_changes": ("id", "event_id", "field", "old", "at"),
     "heartbeats": _EVERY_COLUMN,
 }
 """What the public pages and ``/metrics`` show. A letter in a browser greets its reader by name."""
 
 DRAINER_READS: Columns = {
     "alembic_version": _EVERY_COLUMN,
-    "campaigns": ("id", "tracking"),
+    "campaigns": ("id", "tracking", "frozen_letter"),
     "deliveries": ("campaign_id", "position", "recipient_id", "state", "at"),
     "recipients": ("id", "address_hash", "language", "tracking"),
     "events": _EVERY_COLUMN,
@@ -84,9 +86,14 @@ DRAINER_WRITES: Mapping[str, str] = {
     "web_journals": "SELECT, INSERT, UPDATE, DELETE",
     "suppressions": "SELECT, INSERT, UPDATE, DELETE",
     "reminder_requests": "SELECT, INSERT, DELETE",
-    "registrations": "INSERT, UPDATE (state, source, number, registered_at, changed_at)",
+    "registrations": (
+        "INSERT (event_id, recipient_id, state, source, number, registered_at, changed_at), "
+        "UPDATE (state, source, number, registered_at, changed_at)"
+    ),
+    "events": "UPDATE (updated_at)",
 }
-"""What readers did and asked for; nothing of what was sent to whom."""
+"""What readers did and asked for; nothing of what was sent to whom. Of events only when they changed
+last: whoever may write a column may lock the row, and with it the seats."""
 _DRAINER_NUMBERS = ("tracking_events_id_seq", "user_agents_id_seq", "registrations_id_seq")
 
 

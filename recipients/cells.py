@@ -3,6 +3,7 @@
 import re
 
 _FORMULA = re.compile(r'^(?=[\t\r])|(?:^|[;,\t\r\n])(?="*[=+\-@])')
+_MARK = re.compile(r"""^'(?=[\t\r])|(^|[;,\t\r\n])'(?="*[=+\-@])""")
 
 
 def defuse(text: str) -> str:
@@ -12,3 +13,8 @@ def defuse(text: str) -> str:
     whichever of them the file was written with.
     """
     return _FORMULA.sub(lambda found: f"{found[0]}'", text)
+
+
+def undo_defuse(text: str) -> str:
+    """The text as it was before ``defuse``."""
+    return _MARK.sub(lambda found: found[1] or "", text)

@@ -7,6 +7,7 @@ from recipients.errors import InputNotFound, UnreadableFile
 from recipients.spreadsheets import open_workbook
 from recipients.tables import Scorer, Table
 
+_WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 _ZIP, _COMPOUND_FILE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 
@@ -28,6 +29,11 @@ def open_table(path: Path, score: Scorer, *, encoding: str | None = None) -> Tab
             head = file.read(4096)
         if head.startswith((_ZIP, _COMPOUND_FILE)):
             return open_workbook(path, score)
+        if path.suffix.lower() in _WORKBOOKS:
+            raise UnreadableFile(
+                f"{path}: not a workbook, though its name says so;"
+                " save it anew from the spreadsheet program"
+            )
         return open_csv(path, head, score, encoding)
     except OSError as error:
         raise UnreadableFile(f"{path}: {error.strerror or error}") from error

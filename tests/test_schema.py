@@ -1,3 +1,4 @@
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -6,6 +7,12 @@ from sqlalchemy import inspect
 from mailer.foundation.database import Database
 from mailer.migrations.upgrading import migrations
 from mailer.schema import HEAD, REVISIONS, current_revision, metadata, require_current_schema
+
+
+@pytest.fixture
+def postgres_url(fresh_postgres_url: str) -> str:
+    """These tests change more than rows."""
+    return fresh_postgres_url
 
 
 def test_models_and_migrations_agree(database: Database) -> None:

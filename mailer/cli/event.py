@@ -62,6 +62,7 @@ def import_(ctx: click.Context, file: Path, encoding: str | None, as_json: bool)
             runtime.clock.now(),
             timezone=runtime.settings.timezone,
             encoding=encoding,
+            public_url=runtime.settings.public_url,
         )
         touched = [_as_data(db, find_event(db, slug)) for slug in (*done.added, *done.updated)]
     if as_json:
@@ -229,13 +230,14 @@ def update(
         raise click.BadParameter(error.reason, ctx=ctx, param_hint=hint) from error
     rung = _ring(runtime, told)
     if as_json:
-        moved = {"changed": done.changed, "moved_up": done.moved_up}
+        moved = {"changed": done.changed, "moved_up": done.moved_up, "held_back": done.held_back}
         print_json({**moved, **_told_as_data(told), "rung": rung, **data})
     elif changes or state:
         fields = ", ".join(done.changed)
         say(f"{slug}: {fields} updated" if fields else f"{slug}: as it was")
     if done.moved_up:
         say(f"{count_of(done.moved_up, 'recipient')} moved up from the waiting list")
+    _say_held_back(done.held_back)
     if notify:
         _say_told(told, slug)
     if {"hosted", "registration_url"}.intersection(done.changed):
@@ -274,12 +276,14 @@ def cancel(ctx: click.Context, slug: str, no_notify: bool, yes: bool, as_json: b
         print_json(
             {
                 "cancelled_reminders": done.reminders,
+                "held_back": done.held_back,
                 **_told_as_data(done.told),
                 "rung": rung,
                 **data,
             }
         )
     say(f"{slug} is cancelled, with {count_of(done.reminders, 'reminder')}")
+    _say_held_back(done.held_back)
     if not no_notify:
         _say_told(done.told, slug)
     _note_untold(data)
@@ -344,6 +348,11 @@ def _say_told(told: ToldChanges | None, slug: str) -> None:
             f"{slug}: {count_of(told.audience, 'recipient')} told as campaign {told.campaign_name};"
             f" follow with  mailer campaign status {told.campaign_name} --watch"
         )
+
+
+def _say_held_back(letters: int) -> None:
+    if letters:
+        say(f"{count_of(letters, 'letter')} about it as it was had not left and will not")
 
 
 def _say_rung(told: ToldChanges | None, *, rung: bool) -> None:

@@ -23,6 +23,10 @@ from mailer.runtime import Runtime, open_runtime
 
 SCHEMA_VERSION = 1
 _REPORT_EVERY_SECONDS = 10.0
+_SHORT = 20
+"""Characters of a text that stays on one line, such as ``Fri 2014-03-21 09:00``."""
+_LONGEST_WORD = 40
+"""Characters of a word that is never broken."""
 _FILE_WIDTH = 1000
 """Columns a table may take in a file or pipe, where nothing need be folded."""
 
@@ -78,17 +82,30 @@ def print_table(
 ) -> None:
     """Print a table; numbers to the right, missing values as a dash.
 
+    Where a terminal is too narrow, texts go on below, broken between words. Slugs, states, moments and
+    numbers are never broken.
+
     Args:
         zone: in which moments are shown; by default their own.
     """
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    shown = [[cell_text(value, zone) for value in row] for row in rows]
     for index, heading in enumerate(headings):
         numeric = any(isinstance(row[index], int | float) for row in rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*[cell_text(value, zone) for value in row])
+        cells = [heading, *(row[index] for row in shown)]
+        wraps = any(len(cell) > (_SHORT if " " in cell else _LONGEST_WORD) for cell in cells)
+        widths = [len(part) for cell in cells for part in (cell.split() if wraps else [cell])]
+        table.add_column(
+            heading,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=not wraps,
+            min_width=min(max(widths, default=0), _LONGEST_WORD),
+        )
+    for cells in shown:
+        table.add_row(*cells)
     width = None if sys.stdout.isatty() else _FILE_WIDTH
-    Console(width=width, soft_wrap=width is not None).print(table, markup=False)
+    Console(width=width, soft_wrap=width is not None).print(table, markup=False, crop=False)
 
 
 def count_of(count: int, noun: str) -> str:

@@ -29,6 +29,7 @@ from mailer.events.attendees import Attendee, find_registration, list_attendees
 from mailer.events.catalogue import find_event
 from mailer.events.models import RegistrationSource, RegistrationState
 from mailer.events.registering import cancel_registration, register
+from mailer.foundation.files import is_stream
 from mailer.reports.door_list import write_door_csv, write_door_workbook
 from recipients.columns import Column
 from recipients.finding import find_recipient
@@ -163,14 +164,13 @@ def list_(ctx: click.Context, slug: str, state: str | None, as_json: bool) -> No
         return
     if shown:
         print_table(
-            ["name", "organisation", "email", "state", "place", "source", "registered at"],
+            ["name", "organisation", "email", "state", "source", "registered at"],
             [
                 [
                     each.name,
                     each.organisation,
                     each.email,
-                    each.state,
-                    each.place,
+                    each.state if each.place is None else f"{each.state} {each.place}",
                     each.source,
                     each.registered_at,
                 ]
@@ -188,7 +188,7 @@ def list_(ctx: click.Context, slug: str, state: str | None, as_json: bool) -> No
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="Default: as the ending of FILE says, else csv.",
+    help="Default: as the ending of FILE says; without FILE csv.",
 )
 @click.option(
     "-o",
@@ -205,8 +205,7 @@ def export(
 
     It holds personal data: it is for those who receive people there.
     """
-    ending = output.suffix.lstrip(".").lower() if output else ""
-    form = form or (ending if ending in FORMATS else "csv")
+    form = form or _form_of(output)
     if form == "xlsx" and output is None and sys.stdout.isatty():
         raise click.UsageError("a workbook does not go on a screen: add -o FILE.xlsx")
     runtime = runtime_of(ctx)
@@ -270,6 +269,22 @@ def cancel(ctx: click.Context, slug: str, email: str, yes: bool, as_json: bool) 
         say("1 person moved up from the waiting list; a letter says so within minutes")
     if changed and found.source is RegistrationSource.LIST:
         say("it came from an attendance list: the next list that has this person registers them again")
+
+
+def _form_of(output: Path | None) -> str:
+    """The format that the ending of a file names; a CSV where it goes to no file.
+
+    Raises:
+        click.UsageError: the ending names none.
+    """
+    if output is None or is_stream(output):
+        return "csv"
+    ending = output.suffix.lstrip(".").lower()
+    if ending not in FORMATS:
+        raise click.UsageError(
+            f"{output}: the ending is none of .csv, .xlsx: change it, or add --format"
+        )
+    return ending
 
 
 def _render(

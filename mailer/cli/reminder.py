@@ -1,8 +1,7 @@
 """`mailer reminder`: what is due when, to how many, and why not."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +23,7 @@ from mailer.events.audiences import AudienceRule
 from mailer.events.letters import find_letter_faults, reminder_letters
 from mailer.events.models import Reminder, ReminderState
 from mailer.events.outcomes import list_outcomes
-from mailer.events.reminders import PlannedReminder, plan_reminders
+from mailer.events.reminders import ALL_SEATS_TAKEN, PlannedReminder, plan_reminders
 from mailer.notices.reminders import LaunchedReminder, launch_due_reminders
 from mailer.runtime import Runtime, template_folders
 from mailer.tasks.ring import ring
@@ -47,7 +46,7 @@ def reminder() -> None:
 @json_option
 @click.pass_context
 def plan(ctx: click.Context, moment: str | None, as_json: bool) -> None:
-    """Every reminder of every event: when, to how many, with which letter, and why not if not."""
+    """Every reminder of every event: when, to how many, and why not if not; --json has the letters."""
     runtime = runtime_of(ctx)
     now = _read_moment(runtime, moment)
     planned = _plan(runtime, now)
@@ -56,11 +55,8 @@ def plan(ctx: click.Context, moment: str | None, as_json: bool) -> None:
         return
     rules = [rule for rule in AudienceRule if any(one.rule is rule for one in planned)]
     print_table(
-        ["event", "lead", "when (local)", "UTC", *rules, "letter", "state", "why not"],
-        [
-            _row(list(group), rules)
-            for _, group in groupby(planned, key=lambda one: (one.due_at, one.event_slug, one.lead))
-        ],
+        ["event", "lead", "when (local)", *rules, "state"],
+        [_row(group, rules) for group in _alike(planned)],
     )
     _tell_holes(planned)
     for fault in find_letter_faults(template_folders(runtime.settings)):
@@ -165,26 +161,30 @@ def _plan(runtime: Runtime, now: datetime) -> list[PlannedReminder]:
         )
 
 
+def _alike(planned: Sequence[PlannedReminder]) -> list[list[PlannedReminder]]:
+    """Those of one event and lead together, as far as they stand alike."""
+    groups: dict[tuple[object, ...], list[PlannedReminder]] = {}
+    for one in planned:
+        moment = (one.due_at, one.event_slug, one.lead)
+        groups.setdefault((*moment, one.state, one.late, one.reason), []).append(one)
+    return sorted(groups.values(), key=lambda group: (group[0].due_at, group[0].event_slug))
+
+
 def _row(group: Sequence[PlannedReminder], rules: Sequence[AudienceRule]) -> list[object]:
-    """One event and lead: to how many by each rule, and how these stand."""
+    """To how many by each rule, and how these stand."""
     first, audiences = group[0], {one.rule: one.audience for one in group}
-    reasons = dict.fromkeys(one.reason for one in group if one.reason)
+    state = _state(first.state, late=first.late)
+    if first.reason == ALL_SEATS_TAKEN:
+        state = f"not while {first.reason}"
+    elif first.reason:
+        state = f"{state}: {first.reason}"
     return [
         first.event_slug,
         first.lead,
         f"{first.local_time:%a %Y-%m-%d %H:%M}",
-        f"{first.due_at.astimezone(UTC):%Y-%m-%d %H:%M}",
         *[audiences.get(rule) for rule in rules],
-        ", ".join(dict.fromkeys(one.letter for one in group if one.letter)),
-        _alike({one.rule: _state(one.state, late=one.late) for one in group}),
-        "; ".join(reasons),
+        state,
     ]
-
-
-def _alike(states: Mapping[AudienceRule, str]) -> str:
-    if len(set(states.values())) == 1:
-        return next(iter(states.values()))
-    return "; ".join(f"{rule}: {state}" for rule, state in states.items())
 
 
 def _tell_holes(planned: Sequence[PlannedReminder]) -> None:

@@ -16,7 +16,7 @@ from mailer.foundation.settings import Settings
 from mailer.reports.figures import campaign_report
 from mailer.reports.flat import write_csv
 from mailer.reports.page import render_page
-from mailer.reports.report import CampaignReport, Dimension, Group
+from mailer.reports.report import NO_GROUPS, CampaignReport, Dimension, Group
 from mailer.reports.spreadsheet import write_spreadsheet
 from mailer.runtime import template_folders
 
@@ -179,6 +179,9 @@ def _print_tables(figures: CampaignReport, *, limit: int | None) -> None:
     for dimension, groups in figures.by.items():
         if limit is None or dimension is not Dimension.EVENT:  # the events stand above
             _print_groups(dimension, groups, limit=limit)
+    if about.automatic and set(figures.by) - {Dimension.EVENT, Dimension.LINK}:
+        click.echo()
+        click.echo(f"Groups: {NO_GROUPS}")
     reach = figures.reach
     if reach.pass_on.total or reach.visits:
         rows: list[list[object]] = [["letter passed on", reach.pass_on.total]]

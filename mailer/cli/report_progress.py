@@ -2,13 +2,16 @@
 
 import io
 import sys
-from datetime import datetime
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mailer.cli.output import json_option, json_text, print_json, print_table, runtime_of, say
 from mailer.cli.report_output import choose_format, format_option, hand_out, output_option
+from mailer.events.errors import BadEventValue
+from mailer.events.fields import read_field
 from mailer.events.models import ReminderState
 from mailer.reports.briefing import PlannedReport, plan_reports, report_on
 from mailer.reports.hiding import REST
@@ -27,7 +30,23 @@ from mailer.reports.progress_forms import as_data, write_flat, write_page, write
 from mailer.runtime import Runtime, template_folders
 from recipients.errors import InputNotFound
 
-_DAY = click.DateTime(["%Y-%m-%d"])
+
+class Day(click.ParamType[date]):
+    """A day, written as in an event."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day."""
+        try:
+            day = read_field("date", value)
+        except BadEventValue as error:
+            self.fail(error.reason, param, ctx)
+        assert isinstance(day, date)
+        return day
+
+
+_DAY = Day()
 
 
 @click.command()
@@ -48,8 +67,8 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.pass_context
 def progress(
     ctx: click.Context,
-    first: datetime | None,
-    last: datetime | None,
+    first: date | None,
+    last: date | None,
     text: Path | None,
     form: str | None,
     as_json: bool,
@@ -64,9 +83,9 @@ def progress(
     runtime = runtime_of(ctx)
     settings, now, folders = runtime.settings, runtime.clock.now(), template_folders(runtime.settings)
     meetings = read_meetings(folders)
-    until = last.date() if last else now.astimezone(settings.zone).date()
+    until = last or now.astimezone(settings.zone).date()
     meeting = coming_meeting(meetings, until)
-    since = first.date() if first else meeting.since if meeting else meetings[-1].report_on
+    since = first or (meeting.since if meeting else meetings[-1].report_on)
     if since > until:
         raise click.UsageError(f"{since} comes after {until}")
     written = clean_text(_read_text(text)) if text is not None else None
@@ -102,7 +121,7 @@ def progress(
 @click.pass_context
 def challenges(
     ctx: click.Context,
-    held_on: datetime | None,
+    held_on: date | None,
     text: str | None,
     file: Path | None,
     as_json: bool,
@@ -121,7 +140,7 @@ def challenges(
     if held_on is None:
         _show_meetings(runtime, as_json=as_json)
         return
-    meeting = find_meeting(read_meetings(template_folders(runtime.settings)), held_on.date())
+    meeting = find_meeting(read_meetings(template_folders(runtime.settings)), held_on)
     if written is None:
         with runtime.database.read() as db:
             kept = read_challenges(db, meeting.held_on)
@@ -186,8 +205,10 @@ def _show_meetings(runtime: Runtime, *, as_json: bool) -> None:
             }
         )
         return
+    reasons = {one.reason for one in plan}
+    shared = reasons.pop() if len(reasons) == 1 else None
     print_table(
-        ["meeting", "covers", "report due", "state", "challenges", "reason"],
+        ["meeting", "covers", "report due", "state", "challenges", *([] if shared else ["reason"])],
         [
             [
                 one.meeting.held_on,
@@ -195,12 +216,14 @@ def _show_meetings(runtime: Runtime, *, as_json: bool) -> None:
                 one.due_at,
                 f"{one.state}, late" if one.late else one.state,
                 "written" if one.has_challenges else None,
-                one.reason,
+                *([] if shared else [one.reason]),
             ]
             for one in plan
         ],
         zone=zone,
     )
+    if shared:
+        say(f"all of them: {shared}")
 
 
 def _render(figures: ProgressReport, form: str, folders: list[Path]) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailer.events.models import RegistrationState
+from recipients.cells import undo_defuse
 from recipients.columns import Layout
 from recipients.entries import RowRefused, read_entry, tidy
 from recipients.tables import Row
@@ -114,7 +115,7 @@ def read_attendance(row: Row, *, layout: Layout, column: StateColumn | None) -> 
         RowRefused: too long or too many cells, or a state that is no word we know.
         BadAddress: the address cannot be one.
     """
-    entry = read_entry(row.cells, layout)
+    entry = read_entry([undo_defuse(cell) for cell in row.cells], layout)
     return Attendance(
         row.line,
         entry.email,

@@ -1,9 +1,10 @@
 """Who gets a letter about an event, by what they have done: each audience is one ``SELECT``."""
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy import ColumnElement, Select, exists, or_, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
 from mailer.campaigns.audience import is_suppressed
@@ -17,7 +18,7 @@ _COMING = (RegistrationState.SEATED, RegistrationState.WAITING)
 
 
 class AudienceRule(StrEnum):
-    """Who gets a reminder; whoever several of them fit gets it by the first."""
+    """Who gets a reminder; whoever several of them fit gets it by the first that a letter serves."""
 
     REGISTERED = "registered"
     """Those who have a seat."""
@@ -29,14 +30,29 @@ class AudienceRule(StrEnum):
     """Those of the event's region who have done none of this."""
 
 
-def audience_of(rule: AudienceRule, event_id: int, *, until: datetime | None = None) -> Select[int]:
+EVERY_RULE = frozenset(AudienceRule)
+
+
+def audience_of(
+    rule: AudienceRule,
+    event_id: int,
+    *,
+    served: Collection[AudienceRule] = EVERY_RULE,
+    until: datetime | None = None,
+) -> Select[int]:
     """The ids of those who get a reminder by that rule, less those who may not be written to.
 
-    Nobody is in the audiences of two rules. Who waits for a seat gets no reminder. Who has given a seat
-    back gets one only for what they did after that. Who wants no more letters gets what they asked for
-    or registered for; a click asked for nothing.
+    Nobody is in the audiences of two rules that are served. Who waits for a seat gets no reminder; who
+    has one is not told that there still are some. Who has given a seat back gets one only for what they
+    did after that. Who wants no more letters gets what they asked for or registered for; a click asked
+    for nothing.
+
+    Whom a rule leaves out is taken away as a set: of ``NOT IN (SELECT …)`` PostgreSQL reads a list that
+    outgrows ``work_mem`` once for each recipient, and for ``NOT EXISTS`` SQLite would need indexes on
+    what is written most.
 
     Args:
+        served: the rules that some letter serves at that lead of that event.
         until: only what was done by then counts in somebody's favour: a reminder's due moment, so that
             whoever joins later gets the next one only. None is everything so far.
     """
@@ -47,28 +63,18 @@ def audience_of(rule: AudienceRule, event_id: int, *, until: datetime | None = N
         case AudienceRule.REGISTERED:
             return everybody.where(Recipient.id.in_(seated), _may_get_what_it_asked_for())
         case AudienceRule.ASKED:
-            return everybody.where(
-                Recipient.id.in_(asked),
-                Recipient.id.not_in(seated),
-                Recipient.id.not_in(_registered(event_id, RegistrationState.WAITING)),
-                _may_get_what_it_asked_for(),
-            )
+            waiting = _registered(event_id, RegistrationState.WAITING)
+            asking = asked.except_(waiting, *([seated] if AudienceRule.REGISTERED in served else []))
+            return everybody.where(Recipient.id.in_(asking), _may_get_what_it_asked_for())
         case AudienceRule.CLICKED:
-            return everybody.where(
-                Recipient.id.in_(clicked),
-                Recipient.id.not_in(asked),
-                Recipient.id.not_in(_registered(event_id, *_COMING)),
-                ~is_suppressed(),
-            )
+            coming = _registered(event_id, *_COMING)
+            clicking = clicked.except_(coming, *([asked] if AudienceRule.ASKED in served else []))
+            return everybody.where(Recipient.id.in_(clicking), ~is_suppressed())
         case AudienceRule.REGION:
             region = select(Event.region).where(Event.id == event_id).scalar_subquery()
-            return everybody.where(
-                Recipient.region == region,
-                Recipient.id.not_in(asked),
-                Recipient.id.not_in(clicked),
-                Recipient.id.not_in(_registered(event_id, *RegistrationState)),
-                ~is_suppressed(),
-            )
+            near = everybody.where(Recipient.region == region)
+            silent = near.except_(asked, clicked, _registered(event_id, *RegistrationState))
+            return everybody.where(Recipient.id.in_(silent), ~is_suppressed())
 
 
 def interested_recipients(event_id: int) -> Select[int]:
@@ -76,22 +82,20 @@ def interested_recipients(event_id: int) -> Select[int]:
 
     They asked to be reminded, are registered or wait for a seat, or clicked the registration link.
     """
-    spoke = or_(
-        Recipient.id.in_(_asked(event_id, None)), Recipient.id.in_(_registered(event_id, *_COMING))
+    everybody = select(Recipient.id)
+    spoke = _asked(event_id, None).union(_registered(event_id, *_COMING))
+    interested = union(
+        everybody.where(Recipient.id.in_(spoke), _may_get_what_it_asked_for()),
+        everybody.where(Recipient.id.in_(_clicked(event_id, None)), ~is_suppressed()),
     )
-    clicked = Recipient.id.in_(_clicked(event_id, None))
-    return select(Recipient.id).where(
-        or_(spoke & _may_get_what_it_asked_for(), clicked & ~is_suppressed())
-    )
+    return everybody.where(Recipient.id.in_(interested))
 
 
 def _registered(
     event_id: int, *states: RegistrationState, until: datetime | None = None
 ) -> Select[int | None]:
     registered = select(Registration.recipient_id).where(
-        Registration.event_id == event_id,
-        Registration.state.in_(states),
-        Registration.recipient_id.is_not(None),  # NULL NOT IN … is never true
+        Registration.event_id == event_id, Registration.state.in_(states)
     )
     return registered if until is None else registered.where(Registration.registered_at <= until)
 

@@ -25,12 +25,10 @@ _LONGEST_LINE = 20_000
 """Characters of a property that we read."""
 _LONGEST_TITLE = 50
 """Characters of the title in a slug."""
-_MARK_BYTES = 3
+_MARK_BYTES = 6
 _SERIES = frozenset({"RRULE", "RDATE", "RECURRENCE-ID"})
 _NAME = re.compile(r"[A-Za-z0-9-]+(?=[;:])")
 _START = re.compile(r"([0-9]{8})(?:T([0-9]{6})(Z?))?")
-_WRITTEN = re.compile(r"[a-z]+(?:-(?:[a-z]+|[0-9]+))*")
-"""A UID that somebody made up, of words and numbers; those that programs make mix letters and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,12 @@ class _Component:
         return {key.upper(): str(said) for key, said in parameters.items()}, value.strip()
 
 
-def read_calendar(path: Path, content: bytes) -> Iterator[RawEntry]:
+def read_calendar(path: Path, content: bytes, *, public_url: str | None = None) -> Iterator[RawEntry]:
     """The events of a calendar file, each with the line it begins on.
+
+    Args:
+        public_url: the base of our own pages, whose host stands in the UID of every event of ours; None
+            takes every event for somebody else's.
 
     Raises:
         BadEventFile: it is no calendar, is cut off, or holds no event.
@@ -82,7 +84,8 @@ def read_calendar(path: Path, content: bytes) -> Iterator[RawEntry]:
                     taken_back |= component.text("METHOD").upper() == "CANCEL"  # RFC 5546 §3.2.5
     if not events:
         raise BadEventFile(f"{path}: the calendar holds no event")
-    return (_raw_entry(event, zones, cancelled=taken_back) for event in events)
+    host = urlsplit(public_url).hostname if public_url else None
+    return (_raw_entry(event, zones, host, cancelled=taken_back) for event in events)
 
 
 def _read_components(path: Path, content: bytes) -> Iterator[_Component]:
@@ -127,15 +130,21 @@ def _unfold(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
         begun, parts = number, [line.rstrip(b"\r")]
 
 
-def _raw_entry(event: _Component, zones: dict[str, str], *, cancelled: bool) -> RawEntry:
+def _raw_entry(
+    event: _Component, zones: dict[str, str], our_host: str | None, *, cancelled: bool
+) -> RawEntry:
     try:
-        return _read_event(event, zones, cancelled=cancelled)
+        return _read_event(event, zones, our_host, cancelled=cancelled)
     except BadEventValue as error:
         return RawEntry(event.line, {}, str(error))
 
 
-def _read_event(event: _Component, zones: dict[str, str], *, cancelled: bool) -> RawEntry:
+def _read_event(
+    event: _Component, zones: dict[str, str], our_host: str | None, *, cancelled: bool
+) -> RawEntry:
     """An event's fields, under the names they have in other event files.
+
+    The UID names an event of ours only where it bears our host: what others call theirs is theirs.
 
     Raises:
         BadEventValue: it is one of a series, or a line of it cannot be read.
@@ -148,21 +157,21 @@ def _read_event(event: _Component, zones: dict[str, str], *, cancelled: bool) ->
     place, _, address = location.partition(",")
     uid, url = event.text("UID"), event.text("URL")
     name, _, host = uid.partition("@")
-    is_ours = _is_page_of(url, name, host)
+    is_ours = host.casefold() == our_host
     mark = None
     if not uid:
         slug = f"{_in_slug(title)}-{day}"
-    elif is_ours or _WRITTEN.fullmatch(name):
+    elif is_ours:
         slug = name
     else:
         mark = hashlib.blake2s(uid.encode(), digest_size=_MARK_BYTES).hexdigest()
         slug = f"{_in_slug(title)}-{mark}"
     fields = {"slug": slug, "title": title, "date": day, "time": clock}
     fields |= {"place": place, "address": address}
-    if url.startswith(("http://", "https://")) and not is_ours:
+    if url.startswith(("http://", "https://")) and not (is_ours and _is_page_of(url, name, host)):
         fields["programme_url"] = url
     off = cancelled or event.text("STATUS").upper() == "CANCELLED"
-    return RawEntry(event.line, fields, calendar=CalendarFacts(name, mark, moment, location, off))
+    return RawEntry(event.line, fields, calendar=CalendarFacts(mark, moment, location, off))
 
 
 def _is_page_of(url: str, slug: str, host: str) -> bool:
@@ -171,7 +180,7 @@ def _is_page_of(url: str, slug: str, host: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.path.endswith(f"/events/{slug}") and parts.hostname == host
+    return parts.path.endswith(f"/events/{slug}") and parts.hostname == host.casefold()
 
 
 def _in_slug(title: str) -> str:

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import case, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.lifecycle import cancel_campaign
 from mailer.campaigns.linking import retarget
-from mailer.campaigns.models import Campaign, Link
+from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
 from mailer.events.catalogue import link_targets, lock_event
 from mailer.events.errors import BadEventValue
 from mailer.events.fields import read_field
-from mailer.events.models import Event, EventChange, EventState
+from mailer.events.models import Event, EventChange, EventState, Registration, RegistrationState
 from mailer.events.outcomes import call_off_reminders, restore_reminders
 from mailer.events.registering import fill_seats
 from mailer.foundation.clock import real_now
@@ -28,6 +29,11 @@ _IN_CALENDAR = frozenset({"title", "date", "time", "place", "address", "programm
 """Fields that stand in calendar files: a change of one is a new revision there."""
 _WHEN_AND_WHERE = frozenset({"date", "time", "place", "address"})
 _ABOUT_SEATS = frozenset({"capacity", "hosted", STATE})
+_NEVER_LEFT = (DeliveryState.CANCELLED, DeliveryState.SUPPRESSED, DeliveryState.FAILED)
+_BELIEVED = case(
+    (Registration.state == RegistrationState.CANCELLED, RegistrationState.SEATED.value), else_=None
+)
+"""What somebody thinks of their registration as long as the letter about it has not come."""
 _CLEARED: Mapping[str, object] = {"hosted": False}
 """What an empty value stands for where a field cannot be without one."""
 
@@ -40,6 +46,18 @@ class EventUpdate:
     """The fields that really changed, ``state`` among them."""
     moved_up: int
     """How many who waited got a seat by it."""
+    held_back: int = 0
+    """How many letters about it as it was had not left, and never will."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalledOff:
+    """What an event that was cancelled took with it."""
+
+    reminders: int
+    """How many were still to come."""
+    held_back: int
+    """How many letters about it had not left, and never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +80,7 @@ def update_event(
     """Fill in or correct an event; links in letters that have left follow.
 
     An event is moved when its date, time, place or address becomes another than the one first known.
+    Letters about another date that have not left are held back.
 
     Args:
         changes: field → new value, as a person writes it or in the field's type; an empty value
@@ -86,16 +105,13 @@ def update_event(
 
 def cancel_event(
     db: Session, slug: str, letters: Sequence[LetterSource], *, now: datetime, grace: timedelta
-) -> int:
-    """Call an event off, with the reminders still to come; registrations stay as they are.
+) -> CalledOff:
+    """Call an event off, with what was still to be sent of it; registrations stay as they are.
 
     Args:
         letters: as ``reminder_letters`` gives them.
         now: the clock people see.
         grace: how late a reminder may still go.
-
-    Returns:
-        How many reminders were called off.
 
     Raises:
         EventNotFound: there is no such event.
@@ -106,8 +122,8 @@ def cancel_event(
     event = lock_event(db, slug)
     require_takes_place(event)
     reminders = call_off_reminders(db, event, letters, now=now, grace=grace)
-    apply_changes(db, event, {}, now=now, state=EventState.CANCELLED)
-    return len(reminders)
+    done = apply_changes(db, event, {}, now=now, state=EventState.CANCELLED)
+    return CalledOff(len(reminders), done.held_back)
 
 
 def require_takes_place(event: Event) -> None:
@@ -156,8 +172,9 @@ def apply_changes(
         event.sequence += 1
     _retarget_links(db, event, targets)
     db.flush()
+    held_back = _hold_back(db, event, now=now) if takes_place_or_not or "date" in before else 0
     moved_up = fill_seats(db, event, now=now) if event.hosted and _ABOUT_SEATS & before.keys() else 0
-    return EventUpdate(tuple(before), moved_up)
+    return EventUpdate(tuple(before), moved_up, held_back)
 
 
 def list_history(db: Session, event_id: int) -> list[tuple[EventChange, str | None]]:
@@ -220,6 +237,53 @@ def _merge(rows: Sequence[EventChange]) -> list[Difference]:
         if one is not None and one.old != one.new:
             differences.append(one)
     return differences
+
+
+def _hold_back(db: Session, event: Event, *, now: datetime) -> int:
+    """End the campaigns an event caused while it was as it no longer is; return how many letters.
+
+    What nobody read is told anew: a change none of whose letters has left, and to whomever it concerns
+    what became of their registration.
+    """
+    unfinished = (
+        select(Campaign)
+        .where(
+            Campaign.auto_submitted,
+            Campaign.state.in_([CampaignState.SCHEDULED, CampaignState.SENDING, CampaignState.PAUSED]),
+            Campaign.frozen_letter["event_slug"].as_string() == event.slug,
+        )
+        .order_by(Campaign.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    campaigns = db.scalars(unfinished).all()
+    if not campaigns:
+        return 0
+    held_back = sum(cancel_campaign(db, one, now=now, real_now=real_now()) for one in campaigns)
+    ids = [one.id for one in campaigns]
+    has_left = exists().where(
+        Delivery.campaign_id == EventChange.campaign_id, Delivery.state.not_in(_NEVER_LEFT)
+    )
+    db.execute(
+        update(EventChange)
+        .where(EventChange.campaign_id.in_(ids), ~has_left)
+        .values(told_at=None, campaign_id=None)
+    )
+    unread = (
+        select(Delivery.recipient_id)
+        .join(Campaign, Campaign.id == Delivery.campaign_id)
+        .where(
+            Campaign.id.in_(ids),
+            Campaign.frozen_letter["manifest"]["kind"].as_string() == "confirmation",
+            Delivery.state == DeliveryState.CANCELLED,
+        )
+    )
+    db.execute(
+        update(Registration)
+        .where(Registration.event_id == event.id, Registration.recipient_id.in_(unread))
+        .values(told=_BELIEVED)
+    )
+    return held_back
 
 
 def _note(db: Session, event: Event, field: str, old: object, *, now: datetime) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailer.events.errors import BadEventValue
-from mailer.events.fields import REQUIRED, read_field
+from mailer.events.fields import LONGEST_SLUG, REQUIRED, read_field
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,8 @@ class EventEntry:
 class CalendarFacts:
     """What calendars tell in another way than an event keeps it."""
 
-    name: str
-    """What stands before the ``@`` of its UID: the slug, if the calendar is one of ours."""
     mark: str | None
-    """What the slug ends with where the UID does not fit as one: by it the event is known again."""
+    """What the slug ends with where the UID is somebody else's: by it the event is known again."""
     begins: datetime | None
     """The moment; date and time follow from it in the event's own zone. None: the fields tell them."""
     location: str
@@ -69,8 +67,7 @@ def read_entries(raw: Iterable[RawEntry]) -> Iterator[EventEntry | RefusedEntry]
     """The entries in order; a slug that stands twice is refused the second time."""
     first: dict[str, int] = {}
     for number, entry in enumerate(raw, start=1):
-        slug = entry.fields.get("slug")
-        named = slug if isinstance(slug, str) else None
+        named = _legible_slug(entry.fields.get("slug"))
         if entry.fault is not None:
             yield RefusedEntry(number, entry.line, named, entry.fault)
             continue
@@ -85,6 +82,13 @@ def read_entries(raw: Iterable[RawEntry]) -> Iterator[EventEntry | RefusedEntry]
             continue
         first[read.slug] = number
         yield read
+
+
+def _legible_slug(slug: object) -> str | None:
+    """What an entry calls itself, if one can read it."""
+    if isinstance(slug, str) and len(slug) <= LONGEST_SLUG and slug.isprintable():
+        return slug
+    return None
 
 
 def _read_entry(entry: RawEntry, number: int) -> EventEntry:

@@ -2,17 +2,21 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from mailer.events.calendar_files import read_calendar
 from mailer.events.entries import EventEntry, RawEntry, RefusedEntry, read_entries
 from mailer.events.errors import BadEventFile, EventFileNotFound
+from mailer.events.fields import shown
 from mailer.events.table_files import open_event_table
 
 _LARGEST = 4 << 20
 """Bytes; the events of many years are a small part of it."""
+_MOST = 500
+"""Entries."""
 _TABLES = frozenset({".csv", ".xlsx", ".xls", ".ods"})
 _CALENDARS = frozenset({".ics", ".ical"})
 _HEADING = re.compile(r"^[ \t]*\[\[[ \t]*event[ \t]*\]\]", re.MULTILINE)
@@ -28,24 +32,35 @@ class EventFile:
     """Headings of a table that name no field of an event."""
 
 
-def read_event_file(path: Path, *, encoding: str | None = None) -> EventFile:
+def read_event_file(
+    path: Path, *, encoding: str | None = None, public_url: str | None = None
+) -> EventFile:
     """The entries of an event file, which the ending of its name says how to read.
 
     Args:
         encoding: of a CSV file; None finds it.
+        public_url: the base of our own pages, by which our own calendars are known.
 
     Raises:
         EventFileNotFound: there is no such file.
         BadEventFile: it cannot be read, is larger than an event file ever is, is not what its name
-            says, or holds something other than events.
+            says, holds something other than events, or too many of them.
     """
     content = _read_bytes(path)
     ending = path.suffix.casefold()
     if ending in _TABLES:
         raw, left_out = open_event_table(path, encoding=encoding)
-        return EventFile(tuple(read_entries(raw)), left_out)
-    reading = read_calendar if ending in _CALENDARS else _read_toml
-    return EventFile(tuple(read_entries(reading(path, content))))
+        return EventFile(_read_all(path, raw), left_out)
+    if ending in _CALENDARS:
+        return EventFile(_read_all(path, read_calendar(path, content, public_url=public_url)))
+    return EventFile(_read_all(path, _read_toml(path, content)))
+
+
+def _read_all(path: Path, raw: Iterable[RawEntry]) -> tuple[EventEntry | RefusedEntry, ...]:
+    entries = tuple(islice(read_entries(raw), _MOST + 1))
+    if len(entries) > _MOST:
+        raise BadEventFile(f"{path}: holds more than {_MOST:,} events; take them in by several files")
+    return entries
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -72,10 +87,12 @@ def _read_toml(path: Path, content: bytes) -> Iterator[RawEntry]:
         raise BadEventFile(f"{path}: {error}{hint}") from error
     except RecursionError as error:
         raise BadEventFile(f"{path}: lists within lists, deeper than an event ever is") from error
+    except ValueError as error:
+        raise BadEventFile(f"{path}: holds a number of more digits than any in an event") from error
     raw = read.get("event", [])
     strangers = sorted(set(read) - {"event"})
     if strangers or not isinstance(raw, list) or not raw:
-        found = f"; found: {', '.join(strangers)}" if strangers else ""
+        found = f"; found: {', '.join(name[:40] for name in strangers[:5])}" if strangers else ""
         raise BadEventFile(f"{path}: an event file holds [[event]] entries and no more{found}")
     lines = [text.count("\n", 0, match.start()) + 1 for match in _HEADING.finditer(text)]
     return _toml_entries(raw, lines if len(lines) == len(raw) else [None] * len(raw))
@@ -86,4 +103,4 @@ def _toml_entries(raw: list[object], lines: list[int] | list[None]) -> Iterator[
         if isinstance(entry, dict):
             yield RawEntry(line, entry)
         else:
-            yield RawEntry(line, {}, f"event must be a table of fields, not {entry!r}")
+            yield RawEntry(line, {}, f"event must be a table of fields, not {shown(entry)}")

@@ -38,6 +38,7 @@ def import_events(
     *,
     timezone: str = DEFAULT_TIMEZONE,
     encoding: str | None = None,
+    public_url: str | None = None,
 ) -> EventImport:
     """Take in an event file.
 
@@ -47,13 +48,16 @@ def import_events(
     Args:
         timezone: the zone of the dates and times of new events.
         encoding: of a CSV file; None finds it.
+        public_url: the base of our own pages: only a calendar with its host in a UID speaks of an event
+            of ours by name.
 
     Raises:
         EventFileNotFound, BadEventFile: the file cannot be used at all; nothing was changed.
     """
-    file = read_event_file(path, encoding=encoding)
+    file = read_event_file(path, encoding=encoding, public_url=public_url)
     locking = select(Event).order_by(Event.id).with_for_update(key_share=True)
     known = {event.slug: event for event in db.scalars(locking)}
+    by_mark = {slug.rpartition("-")[2]: event for slug, event in known.items()}
     unchanged = 0
     refused: list[RefusedEntry] = []
     added: list[str] = []
@@ -62,8 +66,9 @@ def import_events(
         if isinstance(entry, RefusedEntry):
             refused.append(entry)
             continue
-        event = _find_known(entry, known)
-        cancelled = entry.calendar is not None and entry.calendar.cancelled
+        facts = entry.calendar
+        event = by_mark.get(facts.mark) if facts and facts.mark else known.get(entry.slug)
+        cancelled = facts is not None and facts.cancelled
         if cancelled and (event is None or event.state is not EventState.CANCELLED):
             refused.append(_refuse_cancelled(entry, event))
         elif event is None:
@@ -80,16 +85,6 @@ def import_events(
 def location_of(event: Event) -> str:
     """Place and address in one, as calendars write them."""
     return ", ".join(part for part in (event.place, event.address) if part)
-
-
-def _find_known(entry: EventEntry, known: Mapping[str, Event]) -> Event | None:
-    """The event the entry is about: by its slug, or by what its calendar calls it."""
-    facts = entry.calendar
-    if facts is None:
-        return known.get(entry.slug)
-    if facts.mark is not None and facts.name not in known:
-        return next((known[slug] for slug in known if slug.endswith(f"-{facts.mark}")), None)
-    return known.get(facts.name) or known.get(entry.slug)
 
 
 def _refuse_cancelled(entry: EventEntry, event: Event | None) -> RefusedEntry:

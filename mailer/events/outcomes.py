@@ -92,7 +92,6 @@ def reminded_since(planned: PlannedReminder) -> Select[int | None]:
             Reminder.event_id == planned.event_id,
             Reminder.event_date == planned.event_date,
             Reminder.due_at >= planned.due_at,
-            Delivery.recipient_id.is_not(None),
         )
     )
 

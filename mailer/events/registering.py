@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session, load_only
 
 from mailer.events.catalogue import find_event
@@ -18,8 +18,6 @@ from mailer.events.models import (
     RegistrationState,
 )
 
-_SEATS = 0x5EA7
-"""Beside an event's id, the name of the lock on its seats."""
 _IN_LINE = ("id", "event_id", "recipient_id", "state", "source", "number", "registered_at", "changed_at")
 """What is read and written here: the drainer may read no name of anybody."""
 _in_line = load_only(*(getattr(Registration, name) for name in _IN_LINE))
@@ -50,16 +48,23 @@ def register(db: Session, slug: str, recipient_id: int, *, now: datetime) -> Reg
     if why := _why_closed(event, now):
         raise RegistrationClosed(f"nobody can register for {slug!r}: {why}")
     registration = find_registration(db, event.id, recipient_id)
-    if registration is None:
-        registration = Registration(event_id=event.id, recipient_id=recipient_id)
-    elif registration.state is not RegistrationState.CANCELLED or registration.changed_at > now:
+    line = {
+        "state": RegistrationState.WAITING,
+        "source": RegistrationSource.HOSTED,
+        "number": _next_number(db, event.id),
+        "registered_at": now,
+        "changed_at": now,
+    }
+    if registration is None:  # a session's own insert would name every column
+        new = insert(Registration).values(event_id=event.id, recipient_id=recipient_id, **line)
+        added = db.scalar(new.returning(Registration.id))
+        registration = db.get_one(Registration, added, options=[_in_line])
+    elif registration.state is RegistrationState.CANCELLED and registration.changed_at <= now:
+        for name, value in line.items():
+            setattr(registration, name, value)
+        db.flush()
+    else:
         return registration
-    registration.state = RegistrationState.WAITING
-    registration.source = RegistrationSource.HOSTED
-    registration.number = _next_number(db, event.id)
-    registration.registered_at = registration.changed_at = now
-    db.add(registration)
-    db.flush()
     _move_up(db, event, _free_seats(db, event), now=now)
     return registration
 
@@ -143,12 +148,10 @@ def full_events(db: Session) -> frozenset[int]:
 def lock_seats(db: Session, event_id: int) -> Event:
     """The event as it stands, its seats in nobody else's hands until this transaction ends.
 
-    A lock by name: the drainer takes it without the right to change events. On SQLite whoever may
-    write is alone already.
+    The lock is on the event's row, so that nobody who may only read can take it, as they could one by
+    name. It keeps no row from referring to the event. On SQLite whoever may write is alone already.
     """
-    if db.get_bind().dialect.name == "postgresql":
-        db.execute(select(func.pg_advisory_xact_lock(_SEATS, event_id)))
-    return db.get_one(Event, event_id, populate_existing=True)
+    return db.get_one(Event, event_id, populate_existing=True, with_for_update={"key_share": True})
 
 
 def takes_place(event: Event, now: datetime) -> bool:

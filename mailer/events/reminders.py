@@ -1,15 +1,15 @@
 """Which reminders there are, when each is due, to whom it goes, and why it does not."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session, load_only
 
 from mailer.campaigns.timetable import resolve_local
-from mailer.events.audiences import AudienceRule, audience_of
+from mailer.events.audiences import EVERY_RULE, AudienceRule, audience_of
 from mailer.events.catalogue import list_events
 from mailer.events.dates import due_moment
 from mailer.events.letters import Occasion, list_occasions
@@ -26,6 +26,8 @@ from mailer.rendering.source import LetterSource
 ON_TIME = timedelta(minutes=10)
 """A reminder that leaves within this time of its due moment is not late: some ticks may fail."""
 
+ALL_SEATS_TAKEN = "all seats are taken"
+"""Why a reminder to come would not go now; it goes if a seat is free again at its moment."""
 _WANT_A_SEAT = frozenset({AudienceRule.CLICKED, AudienceRule.REGION})
 """They are told that they can still register."""
 
@@ -48,16 +50,18 @@ class PlannedReminder:
     local_time: datetime
     """The same moment as clocks show it where people plan."""
     state: ReminderState
+    served: frozenset[AudienceRule] = EVERY_RULE
+    """The rules that a letter serves at that lead of the event: each of its recipients gets one."""
     audience: int = 0
     """To how many it goes, or went."""
     late: bool = False
     """Went, or would go now, so long after its moment that it should be told."""
     reason: str | None = None
-    """Why it does not go; None where nothing is in its way."""
+    """Why it does not go, or that it went for another time; None where there is nothing to say."""
     lacking: tuple[str, ...] = ()
     """The event's fields that its text needs and that are not known."""
     moot: bool = False
-    """Missed, and nobody could have sent it: the event was taken in, or moved to its date, too late."""
+    """Missed, and nobody could have sent it: the event was taken in, moved or restored too late."""
     at: datetime | None = None
     """When it went or was called off; None where that is not stored."""
     campaign_id: int | None = None
@@ -118,7 +122,7 @@ def derive_reminders(
         letters,
         stored=db.scalars(select(Reminder)).all(),
         full=full_events(db),
-        filled=_find_filled(db),
+        history=_read_history(db),
         now=now,
         zone=zone,
         grace=grace,
@@ -131,7 +135,7 @@ def lay_out_reminders(
     *,
     stored: Iterable[Reminder],
     full: Collection[int],
-    filled: Mapping[tuple[int, str], datetime],
+    history: Iterable[EventChange],
     now: datetime,
     zone: ZoneInfo,
     grace: timedelta,
@@ -140,25 +144,28 @@ def lay_out_reminders(
 
     Args:
         full: the ids of events that nobody more gets a seat at.
-        filled: by event and field, when what had been missing was last filled in.
+        history: the changes of dates and states, and what was filled in; oldest first.
     """
     outcomes = {(row.event_id, row.lead, row.rule, row.event_date): row for row in stored}
+    past: dict[int, list[EventChange]] = {}
+    for change in history:
+        past.setdefault(change.event_id, []).append(change)
     plan: list[PlannedReminder] = []
     for event in events:
-        for occasion in list_occasions(event.reminders, letters):
-            planned = _plan_one(event, occasion, zone)
+        occasions = list_occasions(event.reminders, letters)
+        for occasion in occasions:
+            served = frozenset(one.rule for one in occasions if one.lead == occasion.lead)
+            planned = _plan_one(event, occasion, served, zone)
             row = outcomes.get((event.id, planned.lead, planned.rule, event.date))
             if row is not None:
                 planned = _as_stored(planned, row, event)
             else:
-                known = {need: filled.get((event.id, need), event.created_at) for need in occasion.needs}
-                too_late = [need for need, at in known.items() if planned.due_at + grace < at <= now]
                 planned = _judge(
                     planned,
                     event,
                     occasion,
+                    past.get(event.id, []),
                     is_full=event.id in full,
-                    too_late=too_late,
                     now=now,
                     grace=grace,
                 )
@@ -173,7 +180,9 @@ def is_late(due_at: datetime, now: datetime) -> bool:
     return now > due_at + ON_TIME
 
 
-def _plan_one(event: Event, occasion: Occasion, zone: ZoneInfo) -> PlannedReminder:
+def _plan_one(
+    event: Event, occasion: Occasion, served: frozenset[AudienceRule], zone: ZoneInfo
+) -> PlannedReminder:
     """The reminder, still to be judged."""
     due_at = due_moment(event.date, event.time, occasion.lead, ZoneInfo(event.timezone))
     return PlannedReminder(
@@ -187,12 +196,17 @@ def _plan_one(event: Event, occasion: Occasion, zone: ZoneInfo) -> PlannedRemind
         due_at=due_at,
         local_time=due_at.astimezone(zone),
         state=ReminderState.PLANNED,
+        served=served,
     )
 
 
 def _as_stored(planned: PlannedReminder, row: Reminder, event: Event) -> PlannedReminder:
     """The reminder as it went or was called off, whatever has become of the event since."""
-    called_off = row.state is ReminderState.CANCELLED
+    reason = None
+    if row.state is ReminderState.CANCELLED:
+        reason = _why_called_off(event, planned.rule)
+    elif abs(planned.due_at - row.due_at) > ON_TIME:
+        reason = "went for the former time"
     return replace(
         planned,
         due_at=row.due_at,
@@ -200,7 +214,7 @@ def _as_stored(planned: PlannedReminder, row: Reminder, event: Event) -> Planned
         state=row.state,
         audience=row.audience,
         late=row.late,
-        reason=_why_called_off(event, planned.rule) if called_off else None,
+        reason=reason,
         at=row.at,
         campaign_id=row.campaign_id,
     )
@@ -210,24 +224,32 @@ def _judge(
     planned: PlannedReminder,
     event: Event,
     occasion: Occasion,
+    past: Sequence[EventChange],
     *,
     is_full: bool,
-    too_late: Sequence[str],
     now: datetime,
     grace: timedelta,
 ) -> PlannedReminder:
     """Judge by the clock and by what the event lacks what has neither gone nor been called off."""
     if event.state is EventState.CANCELLED or (is_full and planned.rule in _WANT_A_SEAT):
-        reason = _why_called_off(event, planned.rule)
+        waits = event.state is not EventState.CANCELLED and planned.due_at > now
+        reason = ALL_SEATS_TAKEN if waits else _why_called_off(event, planned.rule)
         return replace(planned, state=ReminderState.CANCELLED, reason=reason)
     lacking = tuple(need for need in occasion.needs if getattr(event, need) is None)
     hole = occasion.fault or (say_hole(lacking) if lacking else None)
     planned = replace(planned, reason=hole, lacking=lacking)
-    if event.moved_at is not None and planned.due_at <= event.moved_at <= now:
+    moved_at = _moved_at(event, past, grace)
+    if moved_at is not None and planned.due_at <= moved_at <= now:
         return _missed(planned, "due before the event was moved", is_moot=True)
     if now > planned.due_at + grace:
         if planned.due_at <= event.created_at <= now:
             return _missed(planned, "due before the event was taken in", is_moot=True)
+        restored_at = _restored_at(past)
+        if restored_at is not None and planned.due_at + grace < restored_at <= now:
+            return _missed(planned, "due while the event was cancelled", is_moot=True)
+        filled = {change.field: change.at for change in past if change.old is None}
+        known = {need: filled.get(need, event.created_at) for need in occasion.needs}
+        too_late = [need for need, at in known.items() if planned.due_at + grace < at <= now]
         hours = round(grace.total_seconds() / 3600)
         why = f"no {_listed(too_late)} in time" if too_late else f"more than {hours} hours late"
         return _missed(planned, hole or why)
@@ -267,14 +289,26 @@ def _begins(event: Event) -> datetime:
     return resolve_local(event.date, event.time, zone)
 
 
-def _find_filled(db: Session) -> Mapping[tuple[int, str], datetime]:
-    """By event and field, when what had been missing was last filled in."""
-    rows = db.execute(
-        select(EventChange.event_id, EventChange.field, func.max(EventChange.at))
-        .where(EventChange.old.is_(None))
-        .group_by(EventChange.event_id, EventChange.field)
-    )
-    return {(event_id, field): at for event_id, field, at in rows}
+def _moved_at(event: Event, past: Sequence[EventChange], grace: timedelta) -> datetime | None:
+    """When the event came to its date; a slip of the pen put right within the grace time is no move."""
+    moves = [change for change in past if change.field == "date"]
+    for place, move in enumerate(moves):
+        if move.old == event.date.isoformat() and moves[-1].at - move.at <= grace:
+            return moves[place - 1].at if place else None
+    return event.moved_at
+
+
+def _restored_at(past: Sequence[EventChange]) -> datetime | None:
+    """When it was last said of a cancelled event that it takes place after all."""
+    back = [one.at for one in past if one.field == "state" and one.old == EventState.CANCELLED]
+    return back[-1] if back else None
+
+
+def _read_history(db: Session) -> Sequence[EventChange]:
+    """What ``lay_out_reminders`` asks of the past of all events, and no more of it."""
+    read = load_only(EventChange.event_id, EventChange.field, EventChange.old, EventChange.at)
+    telling = or_(EventChange.old.is_(None), EventChange.field.in_(["date", "state"]))
+    return db.scalars(select(EventChange).where(telling).order_by(EventChange.id).options(read)).all()
 
 
 def _drop_doubled(plan: Sequence[PlannedReminder]) -> list[PlannedReminder]:
@@ -300,10 +334,13 @@ def _drop_doubled(plan: Sequence[PlannedReminder]) -> list[PlannedReminder]:
 
 
 def _drop_overtaken(plan: Sequence[PlannedReminder]) -> Iterator[PlannedReminder]:
-    """Send nobody two reminders of one event at once: the nearest goes, the others are missed."""
+    """Send no reminder of an event after a nearer one that has gone.
+
+    Of several that are due, the nearest goes first, and the others to those who did not get it.
+    """
     latest: dict[tuple[int, AudienceRule], datetime] = {}
     for planned in plan:
-        if planned.state in {ReminderState.DUE, ReminderState.SENT}:
+        if planned.state is ReminderState.SENT:
             key = (planned.event_id, planned.rule)
             latest[key] = max(latest.get(key, planned.due_at), planned.due_at)
     for planned in plan:
@@ -318,16 +355,18 @@ def _count_audiences(
     db: Session, plan: Sequence[PlannedReminder], *, now: datetime
 ) -> list[PlannedReminder]:
     """Fill in to how many each would go; whoever asked so far counts for all that is to come."""
-    counted: dict[tuple[int, AudienceRule, datetime | None], int] = {}
+    counted: dict[tuple[int, AudienceRule, frozenset[AudienceRule], datetime | None], int] = {}
     filled = []
     for planned in plan:
         if planned.state in {ReminderState.SENT, ReminderState.CANCELLED}:
             filled.append(planned)
             continue
         until = planned.due_at if planned.due_at < now else None
-        key = (planned.event_id, planned.rule, until)
+        key = (planned.event_id, planned.rule, planned.served, until)
         if key not in counted:
-            audience = audience_of(planned.rule, planned.event_id, until=until).subquery()
+            audience = audience_of(
+                planned.rule, planned.event_id, served=planned.served, until=until
+            ).subquery()
             counted[key] = db.scalar(select(func.count()).select_from(audience)) or 0
         filled.append(replace(planned, audience=counted[key]))
     return filled

@@ -37,6 +37,8 @@ class CancelledEvent:
 
     reminders: int
     """How many reminders were called off with it."""
+    held_back: int
+    """How many letters about it had not left, and never will."""
     told: ToldChanges | None
     """None if nobody was to be told."""
 
@@ -57,6 +59,7 @@ def tell_changes(tools: LaunchTools, db: Session, slug: str, *, now: datetime) -
         EventNotFound: there is no such event.
         NotAllowedNow: it is over; the transaction must be rolled back.
         SettingsError: there is no sender or relay; as above.
+        ImportRunning: recipients are being imported; as above.
         LetterNotFound, LetterError, LaunchRefused: the letter cannot be launched; as above.
     """
     event = lock_event(db, slug)
@@ -98,16 +101,16 @@ def cancel_and_tell(
     Raises:
         NotAllowedNow: it was cancelled before, or is over and somebody was to be told; nothing was
             changed.
-        EventNotFound, SettingsError, LetterNotFound, LetterError, LaunchRefused: as ``tell_changes``;
-            nothing was changed.
+        EventNotFound, SettingsError, ImportRunning, LetterNotFound, LetterError, LaunchRefused: as
+            ``tell_changes``; nothing was changed.
     """
     letters = reminder_letters(tools.letters.folders)
     grace = timedelta(hours=tools.settings.reminder_grace_hours)
     while True:
         try:
             with database.write() as db:
-                reminders = cancel_event(db, slug, letters, now=now, grace=grace)
+                called_off = cancel_event(db, slug, letters, now=now, grace=grace)
                 told = tell_changes(tools, db, slug, now=now) if tell else None
         except AlreadySent:  # this moment, by a tick: one less to call off
             continue
-        return CancelledEvent(reminders, told)
+        return CancelledEvent(called_off.reminders, called_off.held_back, told)

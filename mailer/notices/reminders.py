@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.events.audiences import audience_of
-from mailer.events.errors import AlreadySent
+from mailer.events.catalogue import lock_event
 from mailer.events.letters import reminder_letters
 from mailer.events.models import ReminderState
 from mailer.events.outcomes import reminded_since, store_outcome
 from mailer.events.reminders import PlannedReminder, due_reminders
-from mailer.foundation.database import Database
+from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.log import get_log
 from mailer.launch import (
     LaunchRefused,
@@ -23,6 +24,7 @@ from mailer.launch import (
     tracking_of,
 )
 from mailer.rendering.errors import LetterError, LetterNotFound
+from recipients.errors import ImportRunning
 from recipients.models import Recipient
 
 _log = get_log(__name__)
@@ -47,44 +49,57 @@ def launch_due_reminders(
 ) -> list[LaunchedReminder]:
     """Start every reminder that is due; harmless when repeated or doubled.
 
-    Each is launched and noted as sent in one transaction, so that of two ticks at once one wins. One
-    that cannot be launched stays due, is logged, and does not hold up the others.
+    Each is judged again, launched and noted as sent in one transaction that holds its event, so that of
+    two ticks at once one wins, and nothing goes that was changed meanwhile. One that cannot be launched,
+    whatever is wrong with it, stays due, is logged, and does not hold up the others.
 
     Args:
         now: the clock people see.
 
     Raises:
         SettingsError: something is due, and there is no sender or relay; every reminder stays due.
+        DatabaseUnavailable: it went away; what has not gone stays due.
     """
     with database.read() as db:
-        due = due_reminders(
-            db,
-            reminder_letters(tools.letters.folders),
-            now=now,
-            zone=tools.settings.zone,
-            grace=timedelta(hours=tools.settings.reminder_grace_hours),
-        )
+        due = _find_due(tools, db, now=now)
     if any(reminder.state is ReminderState.DUE for reminder in due):
         require_sending_settings(tools)
     launched = []
     for reminder in due:
         try:
             with database.write() as db:
-                if reminder.state is ReminderState.DUE:
-                    launched.append(_launch_reminder(tools, db, reminder, now=now))
-                else:
+                lock_event(db, reminder.event_slug)
+                if reminder not in _find_due(tools, db, now=now):
+                    _log.info("reminder is not due any more", **_named(reminder))
+                    continue
+                if reminder.state is ReminderState.CANCELLED:
                     store_outcome(db, reminder, ReminderState.CANCELLED, now=now)
-        except AlreadySent:
-            _log.info("reminder was launched by another tick", **_named(reminder))
-        except (LetterError, LetterNotFound, LaunchRefused, NotAllowedNow) as error:
+                    continue
+                done = _launch_reminder(tools, db, reminder, now=now)
+            launched.append(done)
+        except DatabaseUnavailable:
+            raise
+        except (LetterError, LetterNotFound, LaunchRefused, NotAllowedNow, ImportRunning) as error:
             _log.error("reminder cannot be launched", **_named(reminder), error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are due as well
+            _log.error("reminder cannot be launched", **_named(reminder), error=type(error).__name__)
     return launched
+
+
+def _find_due(tools: LaunchTools, db: Session, *, now: datetime) -> list[PlannedReminder]:
+    return due_reminders(
+        db,
+        reminder_letters(tools.letters.folders),
+        now=now,
+        zone=tools.settings.zone,
+        grace=timedelta(hours=tools.settings.reminder_grace_hours),
+    )
 
 
 def _launch_reminder(
     tools: LaunchTools, db: Session, reminder: PlannedReminder, *, now: datetime
 ) -> LaunchedReminder:
-    """Note it and start it: of two who try at once, the second waits at the note and is refused."""
+    """Note it and start it, while this transaction holds its event."""
     assert reminder.letter is not None
     note = store_outcome(db, reminder, ReminderState.SENT, now=now)
     tracking, legal_basis = tracking_of(db, reminder.event_slug)
@@ -95,9 +110,10 @@ def _launch_reminder(
         tracking=tracking,
         legal_basis=legal_basis,
     )
-    recipients = audience_of(reminder.rule, reminder.event_id, until=reminder.due_at).where(
-        Recipient.id.not_in(reminded_since(reminder))
+    audience = audience_of(
+        reminder.rule, reminder.event_id, served=reminder.served, until=reminder.due_at
     )
+    recipients = select(Recipient.id).where(Recipient.id.in_(audience.except_(reminded_since(reminder))))
     launched = launch_notice(tools, db, notice, recipients, now=now)
     if launched is not None:
         note.campaign_id, note.audience = launched.campaign_id, launched.audience

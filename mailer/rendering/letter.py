@@ -97,7 +97,14 @@ class Letter:
             return template.render(values.context())
         except RecipientValueError:
             raise
-        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             place = self._place_of(error) or template.name
             reason = f"there is no {error.name}" if isinstance(error, TemplateNotFound) else str(error)
             raise LetterError(f"letter {self.source.name}/{place}: {reason}") from error

@@ -26,11 +26,13 @@ from mailer.launch import (
 from mailer.rendering.enclosures import MOST_BYTES, Enclosure
 from mailer.reports import danish
 from mailer.reports.meetings import (
+    MEETINGS_FILE,
     BadMeetings,
     PlannedMeeting,
     add_row,
     read_challenges,
     read_meetings,
+    reported_elsewhere,
 )
 from mailer.reports.models import Meeting
 from mailer.reports.progress import Period, ProgressReport
@@ -111,15 +113,18 @@ def plan_reports(
     """
     meetings = read_meetings(folders)
     kept = {row.held_on: row for row in db.scalars(select(Meeting))}
+    gone = reported_elsewhere(db, meetings)
     hole = _find_hole(db, settings)
     return [
-        _judge(meeting, kept.get(meeting.held_on), settings, hole=hole, now=now) for meeting in meetings
+        _judge(meeting, kept.get(meeting.held_on), gone, settings, hole=hole, now=now)
+        for meeting in meetings
     ]
 
 
 def _judge(
     meeting: PlannedMeeting,
     row: Meeting | None,
+    gone: Sequence[PlannedMeeting],
     settings: Settings,
     *,
     hole: str | None,
@@ -137,8 +142,12 @@ def _judge(
             has_challenges=has_challenges,
         )
     grace = timedelta(hours=settings.reminder_grace_hours)
+    is_over = now.astimezone(settings.zone).date() > meeting.held_on
+    repeated = next((other for other in gone if meeting.repeats(other)), None)
     reason, late = hole, False
-    if now > due_at + grace or now.astimezone(settings.zone).date() > meeting.held_on:
+    if repeated and not is_over:
+        state, reason = ReminderState.BLOCKED, _why_repeated(meeting, repeated)
+    elif is_over or now > due_at + grace:
         state = ReminderState.MISSED
         reason = hole or f"more than {settings.reminder_grace_hours} hours late"
     elif hole:
@@ -148,6 +157,16 @@ def _judge(
     else:
         state = ReminderState.PLANNED
     return PlannedReport(meeting, due_at, state, late, reason, has_challenges=has_challenges)
+
+
+def _why_repeated(meeting: PlannedMeeting, gone: PlannedMeeting) -> str:
+    reason = f"the report to the meeting of {gone.held_on} has gone and covers most of the same days"
+    if gone.report_on > meeting.until:
+        return reason
+    return (
+        f"{reason}; write the rest with  mailer report progress --from {gone.report_on}"
+        f" --to {meeting.until} -o FILE.xlsx  and send it yourself"
+    )
 
 
 def _find_hole(db: Session, settings: Settings) -> str | None:
@@ -227,7 +246,13 @@ def find_report_alarms(
         return [f"no report of progress can go: {error}"]
     today = now.astimezone(settings.zone).date()
     warning = timedelta(days=settings.reminder_warning_days)
-    return [
+    gone = [
+        f"the report to the meeting of {meeting.held_on} has gone, and that meeting is not in"
+        f" {MEETINGS_FILE} any more; if it is held on another day, tell those who got it"
+        for meeting in reported_elsewhere(db, [one.meeting for one in plan])
+        if meeting.held_on >= today
+    ]
+    return gone + [
         _alarm(one, settings)
         for one in plan
         if one.meeting.held_on >= today

@@ -1,4 +1,7 @@
-"""Who is registered for an event, as a list to keep at the door: CSV and XLSX."""
+"""Who is registered for an event, as a list to keep at the door: CSV and XLSX, in Danish.
+
+The headings and states are words that ``registration import`` knows.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -7,18 +10,24 @@ from typing import BinaryIO, TextIO
 from zoneinfo import ZoneInfo
 
 from mailer.events.attendees import Attendee
+from mailer.events.models import RegistrationState
 from mailer.reports.spreadsheet import NUMBER, TEXT, Sheet, write_sheets
 from recipients.cells import defuse
 
 _HEADINGS = (
-    "Name",
+    "Navn",
     "Organisation",
-    "Workplace",
+    "Arbejdssted",
     "E-mail",
-    "State",
-    "Number in the waiting list",
-    "Registered at",
+    "Status",
+    "Nummer på ventelisten",
+    "Registreret",
 )
+_STATES = {
+    RegistrationState.SEATED: "tilmeldt",
+    RegistrationState.WAITING: "venteliste",
+    RegistrationState.CANCELLED: "afmeldt",
+}
 _FORMATS = (TEXT, TEXT, TEXT, TEXT, TEXT, NUMBER, TEXT)
 
 _Row = tuple[str | None, str | None, str | None, str, str, int | None, str]
@@ -40,7 +49,7 @@ def write_door_workbook(
     attendees: Sequence[Attendee], target: BinaryIO, zone: ZoneInfo, *, title: str, now: datetime
 ) -> None:
     """Write a workbook of one sheet."""
-    sheet = Sheet("Registrations", _HEADINGS, _FORMATS, list(_rows(attendees, zone)))
+    sheet = Sheet("Tilmeldte", _HEADINGS, _FORMATS, list(_rows(attendees, zone)))
     write_sheets(target, [sheet], title=title, created=now)
 
 
@@ -51,7 +60,7 @@ def _rows(attendees: Sequence[Attendee], zone: ZoneInfo) -> Iterator[_Row]:
             each.organisation,
             each.workplace,
             each.email,
-            each.state.value,
+            _STATES[each.state],
             each.place,
             f"{each.registered_at.astimezone(zone):%Y-%m-%d %H:%M}",
         )

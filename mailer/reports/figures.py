@@ -104,11 +104,18 @@ def campaign_report(
 ) -> CampaignReport:
     """The figures of a campaign as they may be shown, small groups hidden.
 
+    A letter that goes by itself has no groups of people: its audience is those who did something, and
+    groups of those who asked, clicked or registered, laid beside one another, tell who it was.
+
     Args:
         zone: whose days and hours the figures over time are by.
         dimensions: what to break the figures down by; what is hidden does not depend on it.
     """
     wanted = tuple(dict.fromkeys(dimensions))
+    if campaign.auto_submitted:
+        told = [dimension for dimension in wanted if dimension not in _PERSONAL]
+        counted = count_campaign(db, campaign, now=now, zone=zone, dimensions=told)
+        return replace(counted, by={dimension: counted.by.get(dimension, ()) for dimension in wanted})
     personal = _PERSONAL if set(_PERSONAL) & set(wanted) else ()
     counted = count_campaign(db, campaign, now=now, zone=zone, dimensions=(*wanted, *personal))
     if not personal:
@@ -201,6 +208,7 @@ def _about(campaign: Campaign, now: datetime, zone: ZoneInfo) -> About:
         segment=campaign.segment,
         state=campaign.state.value,
         tracking=campaign.tracking,
+        automatic=campaign.auto_submitted,
         dated_at=_local(campaign.dated_at, zone),
         started_at=_local(campaign.started_at, zone),
         finished_at=_local(campaign.finished_at, zone),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeGuard
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -55,6 +55,11 @@ class PlannedMeeting:
         """The last day the report covers."""
         return self.report_on - _ONE_DAY
 
+    def repeats(self, other: "PlannedMeeting") -> bool:
+        """Whether most of the days it covers are in the other's report."""
+        shared = min(self.report_on, other.report_on) - max(self.since, other.since)
+        return shared * 2 > self.report_on - self.since
+
     def due_at(self, zone: ZoneInfo) -> datetime:
         """The moment, in UTC, at which the report goes."""
         return resolve_local(self.report_on, SENDING_HOUR, zone)
@@ -78,6 +83,8 @@ def read_meetings(folders: Sequence[Path]) -> list[PlannedMeeting]:
         raise BadMeetings(f"{path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise BadMeetings(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadMeetings(f"{path}: longer numbers or deeper lists than meetings ever have") from error
     strangers = sorted(set(content) - {"agreed", "meeting"})
     if strangers:
         raise BadMeetings(f"{path}: {', '.join(strangers)} is no field; there are: agreed, [[meeting]]")
@@ -133,6 +140,19 @@ def find_meeting(meetings: Sequence[PlannedMeeting], held_on: date) -> PlannedMe
             return meeting
     known = ", ".join(str(meeting.held_on) for meeting in meetings)
     raise MeetingNotFound(f"no meeting on {held_on}; there are: {known}")
+
+
+def reported_elsewhere(db: Session, meetings: Sequence[PlannedMeeting]) -> list[PlannedMeeting]:
+    """The meetings, in order, whose report has gone and that the file no longer tells of."""
+    sent = select(Meeting.held_on).where(Meeting.sent_at.is_not(None)).order_by(Meeting.held_on)
+    told = {meeting.held_on for meeting in meetings}
+    since, found = meetings[0].since, []
+    for held_on in db.scalars(sent):
+        report_on = working_days_before(held_on, WORKING_DAYS_BEFORE)
+        if held_on not in told:
+            found.append(PlannedMeeting(held_on, since, report_on))
+        since = max(since, report_on)
+    return found
 
 
 def read_challenges(db: Session, held_on: date) -> str | None:

@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from mailer.reports import danish, sections
 from mailer.reports.report import CampaignReport, Dimension
+from mailer.reports.small_numbers import NO_GROUPS, without_few_registered
 
 TEMPLATE = "report/campaign.html"
 _SHORT = (Dimension.REGION, Dimension.SECTOR, Dimension.ROLE)
@@ -20,6 +21,7 @@ def render_page(report: CampaignReport, template_folders: Sequence[Path]) -> str
         template_folders: where templates are looked for, the first one first.
     """
     about = report.about
+    report = without_few_registered(report)
     return (
         page_environment(template_folders)
         .get_template(TEMPLATE)
@@ -38,6 +40,7 @@ def render_page(report: CampaignReport, template_folders: Sequence[Path]) -> str
             states=sections.states(report),
             over_time=sections.over_time(report),
             events=sections.events(report),
+            no_groups=NO_GROUPS if about.automatic else "",
             groups=[sections.group_section(report, part) for part in _SHORT if report.by.get(part)],
             long_groups=[sections.group_section(report, part) for part in _LONG if report.by.get(part)],
             links=sections.links(report),

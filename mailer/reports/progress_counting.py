@@ -25,6 +25,7 @@ from mailer.campaigns.models import Campaign, Delivery, DeliveryState, Link
 from mailer.events.models import (
     Event,
     EventChange,
+    EventState,
     Registration,
     RegistrationState,
     Reminder,
@@ -198,18 +199,30 @@ class PeriodCounts:
         return self._db.scalars(select(Event).where(told).order_by(Event.date, Event.slug)).all()
 
     def moved(self) -> set[int]:
-        """The events whose date, time or place was changed to another in the period."""
-        moved = (
-            select(EventChange.event_id)
-            .where(
-                self._within(EventChange.at),
-                EventChange.field.in_(_MOVING),
-                EventChange.old.is_not(None),
-                EventChange.new.is_not(None),
-            )
-            .distinct()
+        """The events that ended the period at another date, time or place than first known in it.
+
+        What was changed before an event was said to be open, as planned, is no move.
+        """
+        changes = (
+            select(EventChange.event_id, EventChange.field, EventChange.old, EventChange.new)
+            .where(self._within(EventChange.at), EventChange.field.in_((*_MOVING, "state")))
+            .order_by(EventChange.id)
         )
-        return set(self._db.scalars(moved))
+        first: dict[int, dict[str, str]] = {}
+        last: dict[tuple[int, str], str | None] = {}
+        for event_id, field, old, new in self._db.execute(changes):
+            if field == "state":
+                if new == EventState.OPEN:
+                    first.pop(event_id, None)
+                continue
+            last[event_id, field] = new
+            if old is not None:
+                first.setdefault(event_id, {}).setdefault(field, old)
+        return {
+            event_id
+            for event_id, known in first.items()
+            if any(last[event_id, field] not in {None, old} for field, old in known.items())
+        }
 
     def registrations(self) -> dict[tuple[int, RegistrationState], int]:
         """By event and state: who had signed up by the period's end, as it stands now."""

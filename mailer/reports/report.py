@@ -5,6 +5,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
 
+NO_GROUPS = (
+    "not broken down by what recipients are: the letter went by itself, to whom was decided by what they"
+    " had done, and groups would tell who that was"
+)
+"""Why a report of an automatic campaign has no groups of people."""
+
 
 class Dimension(StrEnum):
     """What figures can be broken down by; there is none for what a person believes or belongs to."""
@@ -27,6 +33,8 @@ class About:
     segment: str | None
     state: str
     tracking: str
+    automatic: bool
+    """Nobody launched it: whom it went to was decided by what they did; it has no groups of people."""
     dated_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None

@@ -8,6 +8,7 @@ from mailer.reports import danish
 from mailer.reports.charts import Bar, Column, bar_chart, column_chart, stacked_bar
 from mailer.reports.counting import DOWNLOAD, REGISTRATION
 from mailer.reports.danish import number, percent
+from mailer.reports.hiding import FEWEST
 from mailer.reports.report import (
     CampaignReport,
     Dimension,
@@ -17,13 +18,17 @@ from mailer.reports.report import (
     LinkFigures,
     Moment,
     Page,
+    SentReminder,
 )
+from mailer.reports.small_numbers import people, roughly
 
 _MOST_BARS = 12
 _MOST_LINK_BARS = 8
 _MOST_ROWS = 200
 _FEWEST_COLUMNS = 12
 _STEPS_OF_DELIVERY = 2
+_OF_FEW = frozenset({"registered", "reminder_requests"})
+"""Figures of an event that are not told where they are of fewer than five people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,7 @@ def notes(report: CampaignReport) -> list[Note]:
                 " breve tyder sporene på et menneske."
             )
         told.append(Note("Åbninger er usikre", text))
-    if report.engagement.registrations.total:
+    if any(event.registered for event in report.events):
         told.append(
             Note(
                 "Et klik på tilmelding er ikke en tilmelding",
@@ -300,10 +305,10 @@ def events(report: CampaignReport) -> Section | None:
     if not report.events:
         return None
     measure, said = _interest(report)
-    counted = [(event, getattr(event, measure) or 0) for event in report.events]
+    counted = [(event, _drawn(event, measure)) for event in report.events]
     most = max(count for _, count in counted) or 1
     bars = [
-        Bar(_event_label(event), number(count), [(count / most, "c-register")])
+        Bar(_event_label(event), _event_cell(event, measure), [(count / most, "c-register")])
         for event, count in counted
     ]
     columns = {
@@ -311,11 +316,11 @@ def events(report: CampaignReport) -> Section | None:
         measure: said,
         "registered": "Tilmeldt",
         "reminder_requests": "Vil mindes om det",
-        "reminded": "Påmindelser",
+        "reminders_sent": "Påmindelser",
     }
     if report.about.tracking == "none":
         del columns["clicks"]
-    if not report.engagement.registrations.total:
+    if not any(event.registered for event in report.events):
         del columns["registered"]
     return Section(
         "moeder",
@@ -327,12 +332,23 @@ def events(report: CampaignReport) -> Section | None:
             "Møderne i tal",
             ["Møde", *columns.values()],
             [
-                [danish.clean(event.title), *[number(getattr(event, name)) for name in columns]]
+                [danish.clean(event.title), *[_event_cell(event, name) for name in columns]]
                 for event in report.events
             ],
             _reminders_sent(report.events),
         ),
     )
+
+
+def _event_cell(event: EventFigures, measure: str) -> str:
+    count = getattr(event, measure)
+    return people(count) if measure in _OF_FEW else number(count)
+
+
+def _drawn(event: EventFigures, measure: str) -> int:
+    """How long the bar is; that of a number which is not told has no length to measure."""
+    count: int = getattr(event, measure) or 0
+    return 0 if measure in _OF_FEW and count < FEWEST else count
 
 
 def _interest(report: CampaignReport) -> tuple[str, str]:
@@ -355,13 +371,17 @@ def _told(bars: Sequence[Bar]) -> str:
 
 def _reminders_sent(events: Sequence[EventFigures]) -> str:
     sent = [
-        f"{danish.event_name(event.slug, events)}, {danish.lead(reminder.lead)}:"
-        f" {danish.letters(reminder.audience)}"
+        f"{danish.event_name(event.slug, events)}, {danish.lead(reminder.lead)}: {_reminded(reminder)}"
         for event in events
         for reminder in event.reminders
         if reminder.state == "sent"
     ]
     return f"Påmindelser sendt: {'; '.join(sent)}." if sent else "Ingen påmindelser er sendt endnu."
+
+
+def _reminded(reminder: SentReminder) -> str:
+    tell = people if reminder.rule == "registered" else roughly
+    return f"{tell(reminder.audience)}\u00a0breve"
 
 
 def group_section(report: CampaignReport, dimension: Dimension) -> Section:

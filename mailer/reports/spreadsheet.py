@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import xlsxwriter
 
 from mailer.reports.danish import clean
-from mailer.reports.report import CampaignReport, Dimension, Engagement
+from mailer.reports.report import NO_GROUPS, CampaignReport, Dimension, Engagement
 
 Cell = str | int | float | None
 NUMBER, SHARE, TEXT = "#,##0", "0.0%", "@"
@@ -17,6 +17,7 @@ _LABELS = ("By people", "By machines", "Unsure")
 _WIDEST, _NARROWEST = 60, 9
 _MOST_ROWS = 1_048_000  # Excel's 1,048,576, less room for a heading
 _MOST_BARS = 30
+_OF_THE_LETTER = frozenset({Dimension.EVENT, Dimension.LINK})
 _INK, _PETROL, _MIST, _RUST = "#17242B", "#1B6478", "#86B5BF", "#B0562C"
 
 
@@ -71,7 +72,8 @@ def _sheets(report: CampaignReport) -> Iterator[Sheet]:
     yield _events(report)
     yield _links(report)
     for dimension in report.by:
-        yield _groups(report, dimension)
+        if dimension in _OF_THE_LETTER or not report.about.automatic:
+            yield _groups(report, dimension)
     yield _reach(report)
 
 
@@ -98,6 +100,8 @@ def _summary(report: CampaignReport) -> Sheet:
     ):
         who = engagement.recipients
         rows.append((label, who, None if who is None else _share(who, sent)))
+    if report.about.automatic:
+        rows.append(("Groups", NO_GROUPS, None))
     return Sheet("Summary", ["Figure", "Value", "Share"], [TEXT, NUMBER, SHARE], rows)
 
 

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from sqlalchemy.exc import DBAPIError
-
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.heartbeats import TICK_LEASE, TICKED, note_heartbeat, take_lease
 from mailer.foundation.clock import real_now
-from mailer.foundation.database import Database
+from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.log import get_log
 from mailer.foundation.settings import SettingsError
 from mailer.launch import LaunchRefused
 from mailer.rendering.errors import LetterError, LetterNotFound
+from recipients.errors import ImportRunning
 
 LEASE = timedelta(seconds=50)
 """Shorter than the minute between two ticks: the next one takes over from one that was killed."""
@@ -31,6 +30,9 @@ def tick(database: Database, launches: Mapping[str, Launch]) -> list[int]:
 
     Args:
         launches: by kind, for the log.
+
+    Raises:
+        DatabaseUnavailable: it went away.
     """
     with database.write() as db:
         if not take_lease(db, TICK_LEASE, now=real_now(), length=LEASE):
@@ -39,15 +41,20 @@ def tick(database: Database, launches: Mapping[str, Launch]) -> list[int]:
     for kind, launch in launches.items():
         try:
             campaigns += launch()
+        except DatabaseUnavailable:
+            raise
         except (
             SettingsError,
             LetterError,
             LetterNotFound,
             LaunchRefused,
             NotAllowedNow,
-            DBAPIError,
+            ImportRunning,
         ) as error:
             _log.error("what is due was not launched", kind=kind, error=str(error))
+            all_well = False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other kinds are due as well
+            _log.error("what is due was not launched", kind=kind, error=type(error).__name__)
             all_well = False
     if all_well:
         with database.write() as db:

@@ -24,7 +24,7 @@ class CalendarFile:
 
     content: bytes
     changed_at: datetime | None
-    """When what it tells of was last revised; None where it tells of nothing."""
+    """When its event was last revised; None for the feed, which is older again once an event is gone."""
     etag: str
 
 
@@ -37,19 +37,26 @@ class Calendars:
 
     def of_event(self, event: Event) -> CalendarFile:
         """The file of one event."""
-        return self._keep(event.slug, [event], lambda: calendar_file(event, self._publisher))
+        return self._keep(
+            event.slug, [event], lambda: calendar_file(event, self._publisher), event.updated_at
+        )
 
     def of_all(self, events: Sequence[Event]) -> CalendarFile:
         """The feed of these events."""
         return self._keep(_FEED, events, lambda: calendar_feed(events, self._publisher))
 
-    def _keep(self, name: str, events: Sequence[Event], write: Callable[[], bytes]) -> CalendarFile:
+    def _keep(
+        self,
+        name: str,
+        events: Sequence[Event],
+        write: Callable[[], bytes],
+        changed_at: datetime | None = None,
+    ) -> CalendarFile:
         revisions = [(event.slug, event.sequence, event.updated_at) for event in events]
         kept = self._kept.get(name)
         if kept is not None and kept[0] == revisions:
             return kept[1]
         content = write()
-        changed_at = max((event.updated_at for event in events), default=None)
         etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
         file = CalendarFile(content, changed_at, etag)
         self._kept[name] = revisions, file

@@ -1,11 +1,11 @@
 """What a letter's links let their holder do: asked for on a page, done soon after in the database.
 
 A link's holder may be anybody the letter was passed on to. So nothing here tells an address, or what the
-recipient did before; of their name no more than the letter does, which greets them by it.
+recipient did before; of their name no more than the letter does, which greets them by it, or does not.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from mailer.campaigns.models import Delivery, Link
+from mailer.campaigns.models import Campaign, Delivery, Link
 from mailer.events.catalogue import find_event
 from mailer.events.errors import EventNotFound, RegistrationClosed
 from mailer.events.models import Event, EventState, Registration, RegistrationState
@@ -28,14 +28,17 @@ from mailer.events.registering import (
 )
 from mailer.events.requests import request_reminder, withdraw_request
 from mailer.tracking.sightings import Sighting
-from mailer.tracking.tokens import Grant
+from mailer.tracking.tokens import Grant, Purpose
 from mailer.web.event_view import EventView, view_event
 from mailer.web.languages import LANGUAGES
-from recipients.models import Recipient, SuppressionScope
+from recipients.models import Recipient, Role, SuppressionScope
 from recipients.suppression import find_suppression, resubscribe, unsubscribe
 
 UNDO = "undo"
 """The scope of a reminder that is no longer wanted; what a form says that takes its page's deed back."""
+GIVE_BACK = "give_back"
+"""What the form says that gives a seat back."""
+_GREETED_WITHOUT_NAME = frozenset({Role.MINISTER, Role.UNION})
 _ONE_CLICK = "list-unsubscribe"
 _MOST_FIELDS = 32
 
@@ -64,8 +67,7 @@ class SeatPage:
     event: EventView
     language: str
     name: str | None
-    """As letters greet by it: nobody's where several share an address."""
-    organisation: str | None
+    """None where letters greet without it."""
     link_number: int | None
     """Of the letter's link to register by, for which this page stands."""
 
@@ -92,9 +94,10 @@ async def read_mail_choice(request: Request) -> MailChoice:
     return MailChoice(chosen[0]) if chosen[0] in list(MailChoice) else MailChoice.EVERYTHING
 
 
-async def asks_to_undo(request: Request) -> bool:
-    """Whether the form that was posted takes back what its page is for."""
-    return ("choice", UNDO) in await _read_form(request)
+async def read_choice(request: Request) -> str | None:
+    """The one button of its page that a form was posted with; None for whatever else is posted."""
+    chosen = [value for name, value in await _read_form(request) if name == "choice"]
+    return chosen[0] if len(chosen) == 1 else None
 
 
 def look_at_language(db: Session, grant: Grant) -> str | None:
@@ -121,30 +124,32 @@ def look_at_reminder(
 
 
 def look_at_seats(
-    db: Session, grant: Grant, slug: str, *, today: date, language: str | None
+    db: Session, grant: Grant, purpose: Purpose, slug: str, *, today: date, language: str | None
 ) -> SeatPage | None:
     """The event and whose registration it would be; None for nobody we know of.
 
     Args:
+        purpose: what the link is for. By ``ATTEND`` one comes to the letter's own event alone; for
+            any other the answer is None.
         language: what the reader chose; None is the recipient's.
 
     Raises:
         EventNotFound: there is no such event.
     """
     found = db.execute(
-        select(Recipient.language, Recipient.name, Recipient.organisation, Recipient.shared)
+        select(Recipient.language, Recipient.name, Recipient.role, Recipient.shared)
         .join(Delivery, Delivery.recipient_id == Recipient.id)
         .where(Delivery.campaign_id == grant.campaign_id, Delivery.position == grant.number)
     ).one_or_none()
-    if found is None:
+    if found is None or (purpose is Purpose.ATTEND and not _is_about(db, grant.campaign_id, slug)):
         return None
+    unnamed = found.shared or found.role in _GREETED_WITHOUT_NAME
     chosen, event = language or _spoken(found.language) or LANGUAGES[0], find_event(db, slug)
     seats = count_seats(db, [event.id])[event.id]
     return SeatPage(
         view_event(event, today, chosen, seats=seats),
         chosen,
-        None if found.shared else found.name,
-        found.organisation,
+        None if unnamed else found.name,
         db.scalar(
             select(Link.number).where(
                 Link.campaign_id == grant.campaign_id, Link.key == f"events.registration/{slug}"
@@ -153,21 +158,19 @@ def look_at_seats(
     )
 
 
-def look_at_standing(db: Session, grant: Grant, slug: str) -> Standing | None:
-    """Where the recipient's registration stands; None if they have none."""
-    found = db.execute(
+def look_at_standing(db: Session, slug: str, made_at: datetime) -> Standing | None:
+    """Where the registration stands that a deed made; None if it made none.
+
+    It is found by its moment: whose it is, pages may not read. If two have the same moment, it is none.
+    """
+    made = db.execute(
         select(Registration.event_id, Registration.state, Registration.number)
         .join(Event, Event.id == Registration.event_id)
-        .join(Delivery, Delivery.recipient_id == Registration.recipient_id)
-        .where(
-            Event.slug == slug,
-            Delivery.campaign_id == grant.campaign_id,
-            Delivery.position == grant.number,
-            Registration.state != RegistrationState.CANCELLED,
-        )
-    ).one_or_none()
-    if found is None:
+        .where(Event.slug == slug, Registration.registered_at == made_at)
+    ).all()
+    if len(made) != 1 or made[0].state is RegistrationState.CANCELLED:
         return None
+    (found,) = made
     ahead = db.scalar(
         select(func.count()).where(
             Registration.event_id == found.event_id,
@@ -249,13 +252,15 @@ def apply_registration(db: Session, sighting: Sighting) -> bool:
 
 
 def apply_withdrawal(db: Session, sighting: Sighting) -> bool:
-    """Give the recipient's seat, or place on the waiting list, back.
+    """Give the recipient's seat, or place on the waiting list, at the letter's own event back.
 
     Returns:
         Whether anything changed.
     """
     found = _find_addressee(db, sighting.campaign_id, sighting.position)
     if found is None or sighting.subject is None:
+        return False
+    if not _is_about(db, sighting.campaign_id, sighting.subject):
         return False
     try:
         event = lock_seats(db, find_event(db, sighting.subject).id)
@@ -303,6 +308,13 @@ def _find_addressee(db: Session, campaign_id: int | None, position: int) -> Row[
         .join(Delivery, Delivery.recipient_id == Recipient.id)
         .where(Delivery.campaign_id == campaign_id, Delivery.position == position)
     ).one_or_none()
+
+
+def _is_about(db: Session, campaign_id: int | None, slug: str) -> bool:
+    """Whether the campaign's letter is about this one event."""
+    about = Campaign.frozen_letter["event_slug"].as_string()
+    asking = select(Campaign.id).where(Campaign.id == campaign_id, about == slug)
+    return db.scalar(asking) is not None
 
 
 def _known_language(found: Row[str] | None) -> str | None:

@@ -7,6 +7,8 @@ from mailer.events.models import Event, EventState
 from mailer.events.registering import Seats
 from mailer.rendering.environment import clock_time, long_date
 
+_FEW_SEATS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class EventView:
@@ -29,9 +31,10 @@ class EventView:
     """Whether one registers on a page of ours, by the link in one's letter."""
     moved: bool
     full: bool
-    free_seats: int | None
-    """None where nobody counts them."""
-    waiting: int
+    has_seats: bool
+    """Whether one gets a seat, where somebody counts them."""
+    few_seats: bool
+    """Whether not many are left. How many is not said: two looks would tell that somebody came."""
     cancelled: bool
     over: bool
 
@@ -68,8 +71,8 @@ def view_event(
         hosted=event.hosted,
         moved=event.state is EventState.MOVED,
         full=event.state is EventState.FULL or free_seats == 0,
-        free_seats=free_seats,
-        waiting=seats.waiting if seats else 0,
+        has_seats=bool(free_seats),
+        few_seats=free_seats is not None and 0 < free_seats < _FEW_SEATS,
         cancelled=event.state is EventState.CANCELLED,
         over=event.date < today,
     )

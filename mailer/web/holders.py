@@ -1,8 +1,8 @@
 """What the pages behind a letter's own links have in common: tokens, limits, deeds, patience."""
 
 from collections.abc import Callable
-from datetime import date
-from typing import TypeVar
+from datetime import date, datetime
+from typing import NamedTuple, TypeVar
 
 import anyio
 from sqlalchemy.exc import OperationalError
@@ -17,6 +17,8 @@ from mailer.web.guards import come_again
 from mailer.web.limits import (
     DEEDS_AT_ONCE,
     DEEDS_PER_HOUR,
+    RETURNS_AT_ONCE,
+    RETURNS_PER_HOUR,
     UNDOS_AT_ONCE,
     UNDOS_PER_HOUR,
     Limits,
@@ -34,13 +36,25 @@ _OUTCOME_SECONDS = 2.0
 Answer = TypeVar("Answer")
 
 
+class Kept(NamedTuple):
+    """A deed on the disk."""
+
+    place: Place
+    at: datetime
+    """Its moment, by which what it made is found."""
+
+
 class Holders:
-    """Serves whoever holds a letter's link, whom the letter may have been passed on to."""
+    """Serves whoever holds a letter's link, whom the letter may have been passed on to.
+
+    What is taken back has limits of its own, so that doing it over and over stops no one from asking.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._deeds = Limits(DEEDS_AT_ONCE, DEEDS_PER_HOUR)
-        self._undos = Limits(UNDOS_AT_ONCE, UNDOS_PER_HOUR)
+        self.deeds = Limits(DEEDS_AT_ONCE, DEEDS_PER_HOUR)
+        self.undos = Limits(UNDOS_AT_ONCE, UNDOS_PER_HOUR)
+        self.returns = Limits(RETURNS_AT_ONCE, RETURNS_PER_HOUR)
 
     def verify(self, purpose: Purpose, request: Request) -> Grant | None:
         """What the address's token names; None if it opens nothing here."""
@@ -49,13 +63,9 @@ class Holders:
         except BadToken:
             return None
 
-    def refuse(self, request: Request, *, undone: bool) -> Response | None:
-        """What to say instead, if this letter's forms are over their limit; None: go on.
-
-        What is taken back has a limit of its own, so that doing it over and over stops no one from
-        asking.
-        """
-        token, limits = request.path_params["token"], self._undos if undone else self._deeds
+    def refuse(self, request: Request, limits: Limits) -> Response | None:
+        """What to say instead, if this letter's forms are over their limit; None: go on."""
+        token = request.path_params["token"]
         if not is_somebodys(token) or limits.allow(token):
             return None
         return come_again(self._site.error_page(429), limits.retry_seconds)
@@ -68,12 +78,12 @@ class Holders:
         *,
         subject: str | None = None,
         scope: str | None = None,
-    ) -> Place | None:
+    ) -> Kept | None:
         """Put what was asked for on the disk; None if it cannot be kept."""
         names = {"campaign_id": grant.campaign_id, "position": grant.number}
         deed = self._site.see(request, kind, **names, subject=subject, scope=scope)
         try:
-            return await self._site.recorder.note_deed(deed)
+            return Kept(await self._site.recorder.note_deed(deed), deed.at)
         except NotKept:
             return None
 

@@ -21,6 +21,10 @@ UNDOS_AT_ONCE = 10
 UNDOS_PER_HOUR = 20
 """Forms that take something back. Fewer than the others: whoever would keep a reader from saying no by
 filling the bucket of the noes says no more often than they can take it back."""
+RETURNS_AT_ONCE = 2
+RETURNS_PER_HOUR = 4
+"""Forms that register anew whoever gave their seat back: each goes to the end of the line, and may move
+somebody else."""
 
 _SLOTS_BITS = 20
 _SLOTS = 1 << _SLOTS_BITS

@@ -20,14 +20,15 @@ from mailer.web.deeds import (
     UNDO,
     MailChoice,
     ReminderPage,
-    asks_to_undo,
     look_at_language,
     look_at_reminder,
+    read_choice,
     read_mail_choice,
 )
 from mailer.web.guards import LETTER_POLICY
 from mailer.web.holders import LONGEST_SLUG, Holders
 from mailer.web.languages import accepted_language, chosen_language
+from mailer.web.limits import Limits
 from mailer.web.passing_on import SharedLetters
 from mailer.web.site import Site
 
@@ -71,7 +72,7 @@ class PersonalPages:
             return self._site.error_page(404)
         choice = await read_mail_choice(request)
         undone = choice is MailChoice.UNDO
-        if refusal := self._holders.refuse(request, undone=undone):
+        if refusal := self._holders.refuse(request, self._limits(undone=undone)):
             return refusal
         kind = TrackingKind.RESUBSCRIBE if undone else TrackingKind.UNSUBSCRIBE
         if not await self._holders.keep(request, kind, grant, scope=None if undone else choice.value):
@@ -107,8 +108,8 @@ class PersonalPages:
 
     async def ask_for_reminder(self, request: Request) -> Response:
         """Remember who wants to be reminded of the event, or who does not any more."""
-        undone = await asks_to_undo(request)
-        if refusal := self._holders.refuse(request, undone=undone):
+        undone = await read_choice(request) == UNDO
+        if refusal := self._holders.refuse(request, self._limits(undone=undone)):
             return refusal
         return await self._reminder_page(request, asked="undone" if undone else "asked")
 
@@ -146,6 +147,9 @@ class PersonalPages:
             standing=standing,
             register=self._register_path(grant, slug) if page and page.event.hosted else None,
         )
+
+    def _limits(self, *, undone: bool) -> Limits:
+        return self._holders.undos if undone else self._holders.deeds
 
     def _register_path(self, grant: Grant, slug: str) -> str:
         """Where the same recipient can register: letters that left before the event was hosted, too."""

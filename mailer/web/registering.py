@@ -1,12 +1,13 @@
 """The pages to register for a hosted event on, and to give a seat back on.
 
-What is filled in is the name that the letter greets by, and the organisation: whoever holds the link
-holds the letter too. The address is not shown, not even in part: this process may read none, and the
-letter it came to says it. Looking shows the same to everybody, whether registered or not.
+What is filled in is the name if letters greet by it: whoever holds the link holds the letter too. The
+address is not shown, not even in part: this process may read none, and the letter it came to says it.
+Looking shows the same to everybody, whether registered or not; and how it went is told only of a
+registration that this very form made, never of one that was there before.
 
 Whoever the letter was passed on to can register its recipient, who then hears of it by letter. Only that
-letter has a link by which a seat is given back; there is no undo here, with which a stranger could take
-a seat from somebody.
+letter, and those that follow it about the same event, have a link by which the seat is given back, there
+and nowhere else; there is no undo here, with which a stranger could take a seat from somebody.
 """
 
 from collections.abc import Sequence
@@ -20,10 +21,17 @@ from mailer.events.errors import EventNotFound
 from mailer.events.models import RegistrationState
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.tokens import Grant, Purpose
-from mailer.web.deeds import SeatPage, Standing, asks_to_undo, look_at_seats, look_at_standing
-from mailer.web.holders import LONGEST_SLUG, Holders
+from mailer.web.deeds import (
+    GIVE_BACK,
+    UNDO,
+    SeatPage,
+    Standing,
+    look_at_seats,
+    look_at_standing,
+    read_choice,
+)
+from mailer.web.holders import LONGEST_SLUG, Holders, Kept
 from mailer.web.languages import accepted_language, chosen_language
-from mailer.web.recording import Place
 from mailer.web.site import Site
 
 _CLOSED = frozenset({"cancelled", "over", "elsewhere"})
@@ -80,12 +88,12 @@ class RegisteringPages:
             return self._site.error_page(404)
         if closed := _why_closed(visit):
             return self._show("register.html", visit, closed)
-        if refusal := self._holders.refuse(request, undone=False):
+        if refusal := self._holders.refuse(request, self._holders.deeds):
             return refusal
-        place = await self._keep(request, TrackingKind.REGISTER, visit)
-        if place is None:
+        kept = await self._keep(request, TrackingKind.REGISTER, visit)
+        if kept is None:
             return self._site.error_page(503)
-        return await self._show_outcome("register.html", visit, place)
+        return await self._show_outcome("register.html", visit, kept)
 
     async def show_seat(self, request: Request) -> Response:
         """Show the event, and a button to give the seat back."""
@@ -95,21 +103,32 @@ class RegisteringPages:
         return self._show("attend.html", visit, _why_past(visit) or "open")
 
     async def give_back(self, request: Request) -> Response:
-        """Give the seat back; or, where that is taken back, register anew at the end of the line."""
-        undone = await asks_to_undo(request)
+        """Give the seat back; or, where that is taken back, register anew at the end of the line.
+
+        Only the page's own buttons do either: nothing that a program posts to every link takes a seat
+        from somebody. Which event the letter is about, the drainer asks too, so that a seat can be
+        given back while the database is away; registering anew has to wait for it.
+        """
+        choice = await read_choice(request)
+        if choice not in {GIVE_BACK, UNDO}:
+            return await self.show_seat(request)
+        undone = choice == UNDO
         visit = await self._open(Purpose.ATTEND, request)
         if visit is None:
             return self._site.error_page(404)
         if closed := (_why_closed if undone else _why_past)(visit):
             return self._show("attend.html", visit, closed)
-        if refusal := self._holders.refuse(request, undone=undone):
+        if refusal := self._holders.refuse(
+            request, self._holders.returns if undone else self._holders.deeds
+        ):
             return refusal
         kind = TrackingKind.REGISTER if undone else TrackingKind.WITHDRAW
-        place = await self._keep(request, kind, visit)
-        if place is None:
+        away = undone and visit.page is None
+        kept = None if away else await self._keep(request, kind, visit)
+        if kept is None:
             return self._site.error_page(503)
         if undone:
-            return await self._show_outcome("attend.html", visit, place)
+            return await self._show_outcome("attend.html", visit, kept)
         return self._show("attend.html", visit, "given_back")
 
     async def _open(self, purpose: Purpose, request: Request) -> _Visit | None:
@@ -120,7 +139,7 @@ class RegisteringPages:
         chosen, today = chosen_language(request), self._holders.today()
         try:
             page, answered = await self._holders.look(
-                lambda db: look_at_seats(db, grant, slug, today=today, language=chosen)
+                lambda db: look_at_seats(db, grant, purpose, slug, today=today, language=chosen)
             )
         except EventNotFound:
             return None
@@ -128,14 +147,14 @@ class RegisteringPages:
             return None
         return _Visit(grant, slug, page.language if page else chosen or accepted_language(request), page)
 
-    async def _keep(self, request: Request, kind: TrackingKind, visit: _Visit) -> Place | None:
+    async def _keep(self, request: Request, kind: TrackingKind, visit: _Visit) -> Kept | None:
         return await self._holders.keep(request, kind, visit.grant, subject=visit.slug)
 
-    async def _show_outcome(self, template: str, visit: _Visit, place: Place) -> Response:
-        """The page once registered: with the seat or the place in line where that is known by now."""
+    async def _show_outcome(self, template: str, visit: _Visit, kept: Kept) -> Response:
+        """The page once registered: with the new seat or place in line where that is known by now."""
         found = None
-        if await self._holders.is_done(place):
-            found, _ = await self._holders.look(lambda db: look_at_standing(db, visit.grant, visit.slug))
+        if await self._holders.is_done(kept.place):
+            found, _ = await self._holders.look(lambda db: look_at_standing(db, visit.slug, kept.at))
         seated = found is not None and found.state is RegistrationState.SEATED
         standing = "received" if found is None else "seated" if seated else "waiting"
         return self._show(template, visit, standing, found)

@@ -6,12 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mailer.reports.danish import clean
+from mailer.reports.small_numbers import NO_GROUPS
 from mailer.staff.sessions import Visitor
 from mailer.web.staff_door import HOME, UNATTENDED
 from mailer.web.staff_event_figures import StaffEventFigures
 from mailer.web.staff_figures import StaffFigures
 from mailer.web.staff_shell import PREFIX, Page, Shell
-from mailer.web.staff_views import view_campaign, view_overview, view_reasons
+from mailer.web.staff_views import view_automatic, view_campaign, view_overview, view_reasons
 
 _CAMPAIGNS = "campaigns"
 _SECONDS_BETWEEN_LOOKS = 5
@@ -51,10 +52,19 @@ class CampaignPages:
         look = await self._figures.campaign(campaign_id) if campaign_id < _TOO_LARGE else None
         if look is None:
             return self._shell.problem(visitor, 404)
-        groups = await self._figures.groups(campaign_id)
         proof = await self._figures.proof(campaign_id)
-        view = view_campaign(look, groups, proof, self._zone)
         refresh = _refresh(request, f"{PREFIX}/campaigns/{campaign_id}", is_live=look.is_live)
+        if look.report.about.automatic:
+            return self._shell.page(
+                "automatic.html",
+                visitor,
+                here=_CAMPAIGNS,
+                view=view_automatic(look, proof, self._zone),
+                no_groups=NO_GROUPS,
+                refresh=refresh,
+            )
+        groups = await self._figures.groups(campaign_id)
+        view = view_campaign(look, groups, proof, self._zone)
         return self._shell.page("campaign.html", visitor, here=_CAMPAIGNS, view=view, refresh=refresh)
 
     async def reasons(self, request: Request, visitor: Visitor) -> Response:

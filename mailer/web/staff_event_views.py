@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from mailer.events.models import EventState, ReminderState
 from mailer.reports import danish
 from mailer.reports.danish import clean, number
+from mailer.reports.small_numbers import people, roughly
 from mailer.reports.standings import Change, Standing
 from mailer.web.staff_event_figures import EventLook, Plan
 from mailer.web.staff_event_words import (
@@ -17,7 +18,6 @@ from mailer.web.staff_event_words import (
     field_name,
     fields_listed,
     long_day,
-    people,
     value_of,
 )
 from mailer.web.staff_reminder_views import ReminderView, past, to_come
@@ -165,4 +165,4 @@ def _told(change: Change, zone: ZoneInfo) -> str:
     when = danish.day(change.told_at.astimezone(zone))
     if change.campaign_id is None:
         return f"{when}: ingen at fortælle det til"
-    return f"{when}: {people(change.audience)} breve"
+    return f"{when}: {roughly(change.audience)} breve"

@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, time
 
 from mailer.events.audiences import AudienceRule
 from mailer.events.models import EventState, ReminderState
+from mailer.events.reminders import ALL_SEATS_TAKEN
 from mailer.reports import danish
-from mailer.reports.danish import clean, listed, number
-from mailer.reports.hiding import FEWEST
+from mailer.reports.danish import clean, listed
+from mailer.reports.small_numbers import people, roughly
 from mailer.web.staff_words import Words
 
 _FIELDS = {
@@ -54,12 +55,14 @@ _REASONS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"the next reminder of the event goes instead"), "den næste påmindelse går i stedet"),
     (re.compile(r"the event does not take place"), "mødet er aflyst"),
     (re.compile(r"all seats were taken"), "alle pladser er taget"),
+    (re.compile(ALL_SEATS_TAKEN), "så længe alle pladser er taget"),
     (re.compile(r"due before the event was moved"), "tiden var gået, før mødet blev flyttet"),
     (re.compile(r"due before the event was taken in"), "tiden var gået, før mødet blev oprettet"),
+    (re.compile(r"due while the event was cancelled"), "tiden gik, mens mødet var aflyst"),
+    (re.compile(r"went for the former time"), "den gik efter mødets tidligere tidspunkt"),
 )
 _HOLE = re.compile(r"no (.+) yet")
 _SAME_MOMENT = re.compile(r"the one (.+) before is due at the same moment")
-_ROUNDED_FROM = 100
 
 
 def field_name(field: str) -> str:
@@ -105,23 +108,13 @@ def why(reason: str | None) -> Words | None:
     return Words(clean(reason), "en")
 
 
-def people(count: int) -> str:
-    """A number of people; not which, where they are so few that it would nearly name them."""
-    if 0 < count < FEWEST:
-        return f"færre end {FEWEST}"
-    return number(count)
-
-
 def audience(rule: AudienceRule, count: int) -> str:
     """To how many a reminder goes.
 
-    Those of a region who have done nothing are told in round numbers: how many live there is known, and
-    what is left would tell of the others.
+    All but those registered are told in round numbers: how many live in a region, clicked or asked is
+    known, and what is left would tell of those who have registered since.
     """
-    if rule is not AudienceRule.REGION or count < _ROUNDED_FROM:
-        return people(count)
-    step = 10 ** (len(str(count)) - 2)
-    return f"ca. {number(count // step * step)}"
+    return people(count) if rule is AudienceRule.REGISTERED else roughly(count)
 
 
 def clock(value: time | datetime) -> str:

@@ -1,11 +1,11 @@
 """The figures of campaigns as staff see them: what is counted, how often, and what may be shown anew."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.attention import Alarm, find_alarms
@@ -13,6 +13,7 @@ from mailer.campaigns.heartbeats import SWEEP, last_heartbeat
 from mailer.campaigns.ledger import Reconciliation, reconcile
 from mailer.campaigns.models import Campaign, CampaignState
 from mailer.campaigns.progress import Progress, look_at
+from mailer.events.models import EventChange, Reminder
 from mailer.foundation.clock import real_now
 from mailer.reports.figures import campaign_report
 from mailer.reports.reasons import Reason, count_reasons
@@ -54,10 +55,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All campaigns and what is wrong."""
+    """The campaigns somebody launched, and what is wrong with any."""
 
     lines: Sequence[Line]
     alarms: Sequence[Alarm]
+    letters: Mapping[str, str]
+    """The letters of automatic campaigns that have alarms, by the campaigns' names."""
+    is_sending: bool
+    """Whether any campaign is, listed or not."""
     sweep_is_late: bool
     """Scheduler, Redis or every worker is gone."""
     unread_journals: int
@@ -99,11 +104,14 @@ class StaffFigures:
         """By campaigns that exist; never dropped: whoever could, would see groups twice in a moment."""
 
     async def overview(self) -> Overview:
-        """The newest campaigns and the alarms."""
+        """The newest campaigns and the alarms.
+
+        Letters that go by themselves are not listed: so many, each to so few, tell who registered when.
+        """
         return await self._answers.ask(("overview", 0), self._count_overview, lambda _: LIVE_SECONDS)
 
     async def campaign(self, campaign_id: int) -> Look | None:
-        """One campaign; None if there is none."""
+        """One campaign; None if there is none to be seen: confirmations are one person's, or nearly."""
         return await self._answers.ask(
             ("campaign", campaign_id),
             lambda db: self._count_campaign(db, campaign_id),
@@ -137,15 +145,20 @@ class StaffFigures:
         )
 
     def _count_overview(self, db: Session) -> Overview:
-        newest = db.scalars(select(Campaign).order_by(Campaign.id.desc()).limit(NEWEST)).all()
+        launched = select(Campaign).where(Campaign.auto_submitted.is_(False))
+        newest = db.scalars(launched.order_by(Campaign.id.desc()).limit(NEWEST)).all()
         now = real_now()
         self._lines = {
             campaign.id: self._lines[campaign.id] for campaign in newest if campaign.id in self._lines
         }
         last = last_heartbeat(db, SWEEP)
+        alarms = self._alarms(db, now)
+        sending = exists().where(Campaign.state == CampaignState.SENDING)
         return Overview(
             [self._line(db, campaign, now) for campaign in newest],
-            self._alarms(db, now),
+            alarms,
+            _automatic_letters(db, alarms),
+            bool(db.scalar(select(sending))),
             last is None or now - last > _SWEEP_LATE,
             look_at_journals(self._runtime.settings.state_dir).unread,
         )
@@ -163,8 +176,10 @@ class StaffFigures:
 
     def _count_campaign(self, db: Session, campaign_id: int) -> Look | None:
         campaign = db.get(Campaign, campaign_id)
+        if campaign is None or (campaign.auto_submitted and not _is_an_events(db, campaign_id)):
+            return None
         report = self._count(db, campaign_id, (Dimension.EVENT, Dimension.LINK))
-        if campaign is None or report is None:
+        if report is None:
             return None
         now = real_now()
         alarms = [alarm for alarm in self._alarms(db, now) if alarm.campaign in {None, campaign.name}]
@@ -216,6 +231,21 @@ class StaffFigures:
                 uncertain_alarm=self._runtime.settings.uncertain_alarm,
             )
         )
+
+
+def _automatic_letters(db: Session, alarms: Iterable[Alarm]) -> dict[str, str]:
+    named = {alarm.campaign for alarm in alarms if alarm.campaign}
+    found = select(Campaign.name, Campaign.letter).where(
+        Campaign.auto_submitted, Campaign.name.in_(named)
+    )
+    return {row.name: row.letter for row in db.execute(found)}
+
+
+def _is_an_events(db: Session, campaign_id: int) -> bool:
+    """Whether it reminded of an event or told what became of one."""
+    reminds = exists().where(Reminder.campaign_id == campaign_id)
+    tells = exists().where(EventChange.campaign_id == campaign_id)
+    return bool(db.scalar(select(or_(reminds, tells))))
 
 
 def _may_follow(shown: CampaignReport, counted: CampaignReport) -> bool:

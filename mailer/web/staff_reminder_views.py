@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from mailer.events.alarms import ReminderAlarm
 from mailer.events.models import ReminderState
-from mailer.events.reminders import PlannedReminder
+from mailer.events.reminders import ALL_SEATS_TAKEN, PlannedReminder
 from mailer.reports import danish
 from mailer.web.staff_event_figures import Plan
 from mailer.web.staff_event_words import (
@@ -97,13 +97,17 @@ def view_plan(plan: Plan, zone: ZoneInfo, *, is_rehearsal: bool) -> PlanView:
 
 
 def to_come(reminders: Iterable[PlannedReminder]) -> list[ReminderView]:
-    """Those that still go, or wait for something that is missing."""
-    return _grouped(each for each in reminders if each.state in _TO_COME)
+    """Those that still go, or wait for something that is missing or for a free seat."""
+    return _grouped(each for each in reminders if _is_to_come(each))
 
 
 def past(reminders: Iterable[PlannedReminder]) -> list[ReminderView]:
     """Those that went or will never go, the latest first."""
-    return _grouped(each for each in reminders if each.state not in _TO_COME)[::-1]
+    return _grouped(each for each in reminders if not _is_to_come(each))[::-1]
+
+
+def _is_to_come(planned: PlannedReminder) -> bool:
+    return planned.state in _TO_COME or planned.reason == ALL_SEATS_TAKEN
 
 
 def _grouped(reminders: Iterable[PlannedReminder]) -> list[ReminderView]:
@@ -132,6 +136,8 @@ def _view_rule(planned: PlannedReminder) -> RuleRow:
     state, tone = REMINDER_STATES[planned.state], planned.state.value
     if planned.moot:
         state, tone = "bortfaldet", "moot"
+    elif planned.reason == ALL_SEATS_TAKEN:
+        state = "sendes ikke"
     elif planned.late:
         state, tone = LATE[planned.state], "late"
     return RuleRow(

@@ -12,6 +12,7 @@ from mailer.reports.hiding import FEWEST
 from mailer.reports.reasons import Reason
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.reports.sections import Figure, Section, Table
+from mailer.reports.small_numbers import roughly, without_few_registered
 from mailer.web.staff_figures import Line, Look, Overview
 from mailer.web.staff_words import Words, alarm, pace, waiting
 
@@ -100,9 +101,10 @@ def view_overview(overview: Overview, reminder_alarms: int, zone: ZoneInfo) -> O
     Args:
         reminder_alarms: how many reminders want somebody's attention.
     """
-    alarms = [alarm(each) for each in overview.alarms]
+    told_of = [alarm(each, overview.letters.get(each.campaign or "")) for each in overview.alarms]
+    alarms = list(dict.fromkeys(told_of))
     live = any(line.progress.state is CampaignState.SENDING for line in overview.lines)
-    if overview.sweep_is_late and live:
+    if overview.sweep_is_late and overview.is_sending:
         alarms.append("Afsendelsen er gået i stå: der er ikke set efter breve i over et minut.")
     if overview.unread_journals:
         alarms.append(
@@ -124,7 +126,8 @@ def view_campaign(
     zone: ZoneInfo,
 ) -> CampaignView:
     """One campaign; nothing about what people did where they are too few."""
-    report, progress = look.report, look.progress
+    report, progress = without_few_registered(look.report), look.progress
+    groups = without_few_registered(groups) if groups else None
     about = report.about
     audience = report.delivery["audience"]
     done = sum(report.delivery[state] for state in _OUT)
@@ -164,6 +167,52 @@ def view_campaign(
         reach=None if too_few else sections.reach(report),
         counted=_clock(about.counted_at, zone),
         groups_counted=_clock(groups.about.counted_at, zone) if groups else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticView:
+    """One campaign that nobody launched: where its letters are, in round numbers, and no more."""
+
+    id: int
+    name: str
+    eyebrow: str
+    state: str
+    is_live: bool
+    audience: str
+    states: Sequence[tuple[str, str, str]]
+    """What each state is called and means, and how many letters are in it."""
+    waiting: Words | None
+    alarms: Sequence[str]
+    proof: ProofView | None
+    counted: str
+
+
+def view_automatic(look: Look, proof: Reconciliation | None, zone: ZoneInfo) -> AutomaticView:
+    """A reminder, or the news of an event.
+
+    To how many it went, subtracted from how many asked, clicked or live in the region, tells how many
+    have registered; so no number of it is told by which that could be worked out.
+    """
+    about, audience = look.report.about, look.report.delivery["audience"]
+    dated = f", dateret {danish.day(about.dated_at)}" if about.dated_at else ""
+    shown = _proof(proof) if proof and audience else None
+    return AutomaticView(
+        id=look.id,
+        name=danish.clean(about.name),
+        eyebrow=f"Brevet »{danish.clean(about.letter)}«{dated}",
+        state=danish.CAMPAIGN_STATES[about.state],
+        is_live=look.is_live,
+        audience=roughly(audience),
+        states=[
+            (*danish.STATES[state], roughly(look.report.delivery[state]))
+            for state in danish.STATES
+            if look.report.delivery[state]
+        ],
+        waiting=waiting(look.progress.waiting_for),
+        alarms=list(dict.fromkeys(alarm(each, each.campaign and about.letter) for each in look.alarms)),
+        proof=replace(shown, problems=[]) if shown else None,
+        counted=_clock(about.counted_at, zone),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mailer.campaigns.attention import Alarm, Trouble
 from mailer.reports.danish import clean, number
+from mailer.reports.small_numbers import roughly
 
 _DAYS = {
     "Mon": "mandag",
@@ -71,9 +72,18 @@ def waiting(told: str | None) -> Words | None:
     return Words(clean(told), "en")
 
 
-def alarm(told: Alarm) -> str:
-    """An alarm as a sentence."""
+def alarm(told: Alarm, letter: str | None = None) -> str:
+    """An alarm as a sentence.
+
+    Args:
+        letter: of an automatic campaign, which is named by its letter and not by the minute it went in.
+    """
     name = clean(told.campaign or "")
+    if letter is not None:
+        name = f"Brevet »{clean(letter)}«, der går af sig selv"
+        if told.trouble is Trouble.UNCERTAIN:
+            return f"{name}: {roughly(told.count or 0)} breve er uvisse. En administrator må se på dem."
+        return f"{name}: er i gang, men der sker ikke noget."
     match told.trouble:
         case Trouble.UNCERTAIN:
             return f"{name}: {number(told.count)} breve er uvisse. Se, hvorfor, og tag stilling til dem."

@@ -186,8 +186,8 @@ def test_a_forgotten_recipient_stays_in_the_account_without_a_name(db: Session) 
 
 
 @pytest.mark.postgres
-def test_postgresql_writes_outcomes_without_touching_an_index(postgres_url: str) -> None:
-    database = open_database(postgres_url)
+def test_postgresql_writes_outcomes_without_touching_an_index(fresh_postgres_url: str) -> None:
+    database = open_database(fresh_postgres_url)
     with database.write() as db:
         campaign_id = sending(db, 60, size=60).id
     with database.write() as db:

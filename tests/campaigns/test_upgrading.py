@@ -1,5 +1,6 @@
 """A database with letters under way is brought to the second revision, and back."""
 
+import pytest
 from alembic import command
 from sqlalchemy import select, text
 
@@ -9,6 +10,12 @@ from mailer.foundation.database import Database
 from mailer.migrations.upgrading import migrating, upgrade_schema
 from tests.campaigns.making import finalise, sending
 from tests.conftest import NOW
+
+
+@pytest.fixture
+def postgres_url(fresh_postgres_url: str) -> str:
+    """These tests change more than rows."""
+    return fresh_postgres_url
 
 
 def test_letters_under_way_survive_the_way_to_the_second_revision_and_back(

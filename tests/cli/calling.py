@@ -1,7 +1,9 @@
 """The command line called within the test's process, as a script would call it."""
 
+import io
 import json
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,19 @@ class Answer:
         """The one JSON object on stdout."""
         read: dict[str, Any] = json.loads(self.stdout)
         return read
+
+
+class Terminal(io.StringIO):
+    """A screen that keeps what it is shown."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+    def lines(self) -> list[str]:
+        """What stands on it, without colours."""
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", self.getvalue())
+        return [line.rstrip() for line in plain.splitlines()]
 
 
 class Caller:

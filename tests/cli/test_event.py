@@ -8,6 +8,7 @@ from mailer.foundation.database import Database
 from mailer.foundation.settings import Settings
 from tests.cli.calling import Caller
 from tests.events.making import NOW, make_recipient
+from tests.notices.making import import_at_work
 
 SHIPPED = str(Path(__file__).parents[2] / "templates/letters/startpakke/events.toml")
 
@@ -217,6 +218,35 @@ def test_a_cancelled_event_is_told_of_once(mailer: Caller, database: Database) -
     again = mailer("event", "cancel", "nordjylland", "--yes")
     assert (again.code, again.stdout) == (5, "")
     assert "nordjylland was cancelled already" in again.stderr
+
+
+def test_letters_about_the_day_before_it_moved_are_held_back_and_counted(
+    mailer: Caller, database: Database
+) -> None:
+    mailer("event", "import", SHIPPED)
+    ask(database, "nordjylland", people=2)
+    news = ("--notify", "--yes")
+    mailer("event", "update", "nordjylland", "--date", "2014-06-18", *news)
+    moved = mailer("event", "update", "nordjylland", "--date", "2014-06-19", *news, "--json")
+    assert (moved.data["held_back"], moved.data["audience"]) == (2, 2)
+    assert "2 letters about it as it was had not left and will not" in moved.stderr
+
+    done = mailer("event", "cancel", "nordjylland", "--yes", "--json")
+    assert (done.data["held_back"], done.data["audience"]) == (2, 2)
+
+
+def test_while_recipients_are_imported_nobody_is_told_and_nothing_changes(
+    mailer: Caller, database: Database
+) -> None:
+    mailer("event", "import", SHIPPED)
+    ask(database, "nordjylland", people=1)
+    before = mailer("event", "show", "nordjylland", "--json").stdout
+    with import_at_work(database):
+        for arguments in (["cancel"], ["update", "--place", "Nordkraft", "--notify"]):
+            answer = mailer("event", *arguments, "nordjylland", "--yes")
+            assert (answer.code, answer.stdout) == (5, "")
+            assert "an import of liste.csv is still running" in answer.stderr
+    assert mailer("event", "show", "nordjylland", "--json").stdout == before
 
 
 def test_a_cancellation_may_be_told_to_nobody(mailer: Caller, database: Database) -> None:

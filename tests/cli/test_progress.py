@@ -116,11 +116,22 @@ def test_the_meetings_show_how_their_reports_stand(mailer: Caller) -> None:
     assert "2014-04-25" in mailer("report", "challenges").stdout
 
 
+def test_why_no_report_can_go_is_said_once(mailer: Caller) -> None:
+    answer = mailer("report", "challenges")
+
+    reasons = {each["reason"] for each in mailer("report", "challenges", "--json").data["meetings"]}
+    (reason,) = reasons
+    assert answer.stderr == f"all of them: {reason}\n"
+    assert reason not in answer.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
         (("challenges", "2014-04-26", "x"), 4, "no meeting on 2014-04-26; there are: 2014-04-25,"),
-        (("challenges", "i dag"), 2, "'i dag'"),
+        (("challenges", "i dag"), 2, "must be a day such as 2014-03-24, not 'i dag'"),
+        (("progress", "--from", "2014-13-01"), 2, "must be a day such as 2014-03-24, not '2014-13-01'"),
+        (("progress", "--to", ""), 2, "is missing"),
         (("challenges", "2014-04-25", "x", "--file", "y"), 2, "two different things"),
         (("challenges", "--file", "y"), 2, "name the meeting"),
         (("challenges", "2014-04-25", "--file", "nowhere.txt"), 4, "no such file: nowhere.txt"),

@@ -179,11 +179,13 @@ def test_the_door_list_opens_in_a_danish_spreadsheet_and_computes_nothing(
 
     assert (answer.code, answer.stdout) == (0, "")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert path.read_bytes().startswith(b"\xef\xbb\xbfName;Organisation;Workplace;E-mail;State;")
+    headings = "Navn;Organisation;Arbejdssted;E-mail;Status;Nummer på ventelisten;Registreret\r\n"
+    assert path.read_bytes().startswith(f"\ufeff{headings}".encode())
     rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline=""), delimiter=";"))
-    assert [row[0] for row in rows] == ["Name", "Østen Bo", "Åse Holm", "Ærø Dal", "Zara Ib"]
+    assert [row[0] for row in rows] == ["Navn", "Østen Bo", "Åse Holm", "Ærø Dal", "Zara Ib"]
     assert rows[2][1] == "'=1+1"
-    assert rows[3][4:6] == ["waiting", "1"]
+    assert [row[4] for row in rows[1:]] == ["tilmeldt", "tilmeldt", "venteliste", "afmeldt"]
+    assert rows[3][5] == "1"
     assert rows[1][6].startswith("2014-03-07 09:")
 
 
@@ -195,16 +197,40 @@ def test_the_door_list_is_a_workbook_too(mailer: Caller, liste: str, tmp_path: P
 
     with CalamineWorkbook.from_path(path) as workbook:
         rows = workbook.get_sheet_by_index(0).to_python()
-    assert [row[0] for row in rows] == ["Name", "Østen Bo", "Åse Holm"]
+    assert [row[0] for row in rows] == ["Navn", "Østen Bo", "Åse Holm"]
     assert rows[2][1] == "=1+1"
 
 
-def test_a_door_list_can_be_imported_again(mailer: Caller, liste: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_a_door_list_that_is_imported_again_changes_nothing(
+    mailer: Caller, liste: str, tmp_path: Path, ending: str
+) -> None:
+    import_recipients(mailer, tmp_path)
     mailer("registration", "import", "kolding", liste)
-    path = tmp_path / "dør.xlsx"
+    before = mailer("registration", "list", "kolding", "--json").data
+    path = tmp_path / f"dør.{ending}"
     mailer("registration", "export", "kolding", "-o", str(path))
 
-    assert mailer("registration", "import", "kolding", str(path), "--json").data["unchanged"] == 4
+    again = mailer("registration", "import", "kolding", str(path), "--replace", "--json")
+
+    assert (again.code, again.data["unchanged"], again.data["taken_off"]) == (0, 4, 0)
+    assert mailer("registration", "list", "kolding", "--json").data == before
+
+
+@pytest.mark.parametrize("name", ["dør.txt", "dør"])
+def test_a_file_whose_ending_names_no_format_needs_one_named(
+    mailer: Caller, liste: str, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    call = ("registration", "export", "kolding", "-o", str(path))
+
+    refused = mailer(*call)
+
+    assert (refused.code, path.exists()) == (2, False)
+    assert refused.stderr.startswith(f"error: {path}: the ending is none of .csv, .xlsx")
+    assert refused.stderr.count("\n") == 1
+    assert mailer(*call, "--format", "csv").code == 0
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfNavn;")
 
 
 def test_who_rings_up_is_registered_as_on_our_page(

@@ -1,13 +1,16 @@
 """Who gets a letter about an event: by rule, as of a moment, once."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import SelectBase, insert, select, text
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.models import Delivery
 from mailer.events.audiences import AudienceRule, audience_of, interested_recipients
-from mailer.events.models import Event, Registration
+from mailer.events.models import Event, Registration, ReminderRequest, ReminderState
+from mailer.events.outcomes import reminded_since, store_outcome
 from mailer.events.requests import gets_no_reminder
 from mailer.tracking.models import Label
 from recipients.models import (
@@ -27,6 +30,7 @@ from tests.events.making import (
     make_campaign,
     make_event,
     make_recipient,
+    plan_by_rule,
     seat,
 )
 
@@ -150,7 +154,7 @@ def test_who_joins_after_the_moment_is_judged_as_they_stood_then(db: Session) ->
 
 
 def test_people_on_an_attendance_list_alone_are_nobodys_audience_and_hide_nobody(db: Session) -> None:
-    """``NOT IN`` is never true beside a NULL."""
+    """A NULL among those left out leaves nobody else out."""
     event = make_event(db, region="Sjælland")
     near, asking = make_recipient(db, region="Sjælland"), make_recipient(db)
     ask(db, event, asking)
@@ -220,6 +224,93 @@ def test_an_objection_to_tracking_wins_over_the_click_but_not_over_asking(db: Se
 
     ask(db, event, objector)
     assert get(db, event, ASKED) == [objector.id]
+
+
+# Rules that no letter serves, and what it costs to ask
+
+
+def test_a_rule_that_is_not_served_takes_nobody_away_but_whoever_has_a_seat_is_invited_to_none(
+    db: Session,
+) -> None:
+    event = make_event(db)
+    sits, asks, waits = make_recipient(db), make_recipient(db), make_recipient(db)
+    ask(db, event, *(people := [sits, asks, waits]))
+    campaign = make_campaign(db, people, event_slug=event.slug)
+    for position in (1, 2, 3):
+        click(db, campaign, position)
+    seat(db, event, sits)
+    seat(db, event, waits, state=WAITING)
+
+    def alone(rule: AudienceRule) -> list[int]:
+        return sorted(db.scalars(audience_of(rule, event.id, served={rule})))
+
+    assert alone(ASKED) == ids(sits, asks)
+    assert alone(CLICKED) == ids(asks)
+
+
+def test_no_list_of_people_is_read_once_for_each_recipient(db: Session) -> None:
+    """With little memory to work in, where PostgreSQL builds no table of what ``NOT IN`` names."""
+    event = make_event(db, start=time(10), region="Sjælland")
+    (first,) = people = [make_recipient(db, region="Sjælland")]
+    campaign = make_campaign(db, people, event_slug=event.slug)
+    click(db, campaign, 1)
+    many = range(first.id + 1, first.id + 3001)
+    like = {key.name: getattr(first, key.name) for key in Recipient.__table__.columns}
+    copies = [
+        like
+        | {
+            "id": one,
+            "email": f"{one}@b.example",
+            "email_key": f"{one}@b.example",
+            "address_hash": f"{one:032x}",
+        }
+        for one in many
+    ]
+    db.execute(insert(Recipient), copies)
+    asked = [{"event_id": event.id, "recipient_id": one, "asked_at": NOW} for one in many]
+    db.execute(insert(ReminderRequest), asked)
+    sent = [
+        {
+            "campaign_id": campaign.id,
+            "position": place,
+            "recipient_id": one,
+            "state": "sent",
+            "attempts": 1,
+        }
+        for place, one in enumerate(many, start=2)
+    ]
+    db.execute(insert(Delivery), sent)
+    db.execute(text("ANALYZE"))
+    week = plan_by_rule(db)["7 days", ASKED]
+    store_outcome(db, week, ReminderState.SENT, campaign_id=campaign.id, now=week.due_at)
+    queries = [audience_of(rule, event.id) for rule in AudienceRule]
+    again = queries[0].except_(reminded_since(week))
+
+    for query in (*queries, again, interested_recipients(event.id)):
+        assert _read_for_each(db, query) == []
+
+
+def _read_for_each(db: Session, query: SelectBase) -> list[str]:
+    """The steps of a query that read a whole table or list for each row of another."""
+    sql = str(query.compile(db.get_bind(), compile_kwargs={"literal_binds": True}))
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(text("SET LOCAL work_mem = '64kB'"))
+        db.execute(text("SET LOCAL hash_mem_multiplier = 1"))
+        return [step for (step,) in db.execute(text(f"EXPLAIN {sql}")) if "SubPlan" in step]
+    unwritten = (None,) * sql.count("?")
+    told = db.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", unwritten)
+    steps = {row[0]: (row[1], row[3]) for row in told}
+
+    def causes(number: int) -> Iterator[str]:
+        while number:
+            number, detail = steps[number]
+            yield detail
+
+    return [
+        detail
+        for number, (_, detail) in steps.items()
+        if detail.startswith("SCAN") and any("CORRELATED" in cause for cause in causes(number))
+    ]
 
 
 # Those who said no

@@ -34,7 +34,7 @@ def sqlite_db(sqlite_url: str) -> Iterator[Session]:
     database.dispose()
 
 
-def vevent(*lines: str, uid: str = "kolding@kl.example", summary: str = "Møde i Kolding") -> str:
+def vevent(*lines: str, uid: str = "kolding@brev.coi.example", summary: str = "Møde i Kolding") -> str:
     start = () if any(line.startswith("DTSTART") for line in lines) else ("DTSTART:20140512T073000Z",)
     return "\n".join(["BEGIN:VEVENT", f"UID:{uid}", f"SUMMARY:{summary}", *start, *lines, "END:VEVENT"])
 
@@ -46,7 +46,7 @@ def vcalendar(*parts: str) -> str:
 def take_in(db: Session, tmp_path: Path, content: str | bytes) -> EventImport:
     path = tmp_path / "calendar.ics"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return import_events(db, path, LATER)
+    return import_events(db, path, LATER, public_url=OURS.public_url)
 
 
 def only_event(db: Session) -> Event:
@@ -110,13 +110,15 @@ def test_date_and_time_are_those_of_the_events_own_zone(
 @pytest.mark.parametrize(
     ("uid", "slug"),
     [
-        ("vejle-2014@kl.example", "vejle-2014"),
-        ("040000008200E00074C5B7101A82E008@outlook.example", "moede-i-kolding-[0-9a-f]{6}"),
-        ("0b5u7k3v1o8t9f@google.example", "moede-i-kolding-[0-9a-f]{6}"),
+        ("vejle-2014@brev.coi.example", "vejle-2014"),
+        ("vejle-2014@BREV.coi.example", "vejle-2014"),
+        ("vejle-2014@kl.example", "moede-i-kolding-[0-9a-f]{12}"),
+        ("vejle-2014@brev.coi.example@kl.example", "moede-i-kolding-[0-9a-f]{12}"),
+        ("040000008200E00074C5B7101A82E008", "moede-i-kolding-[0-9a-f]{12}"),
         ("", "moede-i-kolding-2014-05-12"),
     ],
 )
-def test_the_slug_is_the_uid_where_somebody_made_it_up(
+def test_the_slug_is_in_the_uid_of_our_own_events_alone(
     sqlite_db: Session, tmp_path: Path, uid: str, slug: str
 ) -> None:
     take_in(sqlite_db, tmp_path, vcalendar(vevent(uid=uid)))
@@ -151,7 +153,7 @@ def test_our_own_feed_comes_back_unchanged(db: Session, tmp_path: Path) -> None:
     assert (done.added, done.updated, done.unchanged, done.refused) == ((), (), 4, ())
 
 
-def test_another_offices_feed_keeps_the_slugs_of_its_events(db: Session, tmp_path: Path) -> None:
+def test_a_lost_event_comes_back_out_of_our_own_file(db: Session, tmp_path: Path) -> None:
     event = make_event(db, "2a-aalborg", start=time(9, 30))
     feed = calendar_file(event, OURS)
     db.delete(event)
@@ -160,6 +162,20 @@ def test_another_offices_feed_keeps_the_slugs_of_its_events(db: Session, tmp_pat
     take_in(db, tmp_path, feed)
 
     assert (only_event(db).slug, only_event(db).programme_url) == ("2a-aalborg", None)
+
+
+@pytest.mark.parametrize("url", ["", "URL:https://evil.example/events/midtjylland"])
+def test_a_strangers_calendar_changes_no_event_of_ours(db: Session, tmp_path: Path, url: str) -> None:
+    make_event(db, "midtjylland", place="Skanderborg Park")
+    foreign = vcalendar(vevent("LOCATION:Et andet sted", url, uid="midtjylland@evil.example"))
+
+    done = take_in(db, tmp_path, foreign)
+    again = take_in(db, tmp_path, foreign)
+
+    assert find_event(db, "midtjylland").place == "Skanderborg Park"
+    (added,) = done.added
+    assert re.fullmatch("moede-i-kolding-[0-9a-f]{12}", added)
+    assert (again.added, again.updated, again.unchanged) == ((), (), 1)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +211,8 @@ def test_what_is_cancelled_elsewhere_is_for_somebody_to_cancel_here(
         (vevent(summary="a" * 301), "title is too long"),
         (vevent("URL:https://a:b@x.example/"), "programme_url must not carry"),
         (vevent(), "slug stands already in entry 1"),
-        (vevent(f"LOCATION:{'a' * 30_000}", uid="ny@kl.example"), "LOCATION is longer than 20000"),
-        (vevent("STATUS:CANCELLED", uid="ny@kl.example"), "is cancelled, and not known here"),
+        (vevent(f"LOCATION:{'a' * 30_000}", uid="ny@brev.coi.example"), "LOCATION is longer than 20000"),
+        (vevent("STATUS:CANCELLED", uid="ny@brev.coi.example"), "is cancelled, and not known here"),
     ],
 )
 def test_a_bad_entry_is_named_with_its_line_while_the_rest_goes_in(

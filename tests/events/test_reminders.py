@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from mailer.events.changes import update_event
+from mailer.events.changes import cancel_event, update_event
 from mailer.events.importing import import_events
 from mailer.events.letters import reminder_letters
 from mailer.events.models import EventState, ReminderState
@@ -99,6 +99,22 @@ def test_each_rule_has_its_own_row_letter_and_number(db: Session) -> None:
         ("clicked", "stadig-plads", 3),
         ("region", "invitation-igen", 4),
     ]
+
+
+def test_who_has_a_seat_and_asked_gets_the_letter_of_the_rule_that_is_served(db: Session) -> None:
+    event = make_event(db, start=time(10), reminders="7 days, 3 days: paamindelse")
+    both, asked = make_recipient(db), make_recipient(db)
+    seat(db, event, both)
+    ask(db, event, both, asked)
+
+    rows = plan_by_rule(db)
+
+    assert {(lead, rule.value): one.audience for (lead, rule), one in rows.items()} == {
+        ("7 days", "registered"): 1,
+        ("7 days", "asked"): 1,
+        ("7 days", "clicked"): 0,
+        ("3 days", "asked"): 2,
+    }
 
 
 def test_whoever_joins_after_a_due_moment_gets_only_the_next_reminder(db: Session) -> None:
@@ -229,6 +245,61 @@ def test_an_event_moved_back_is_not_reminded_of_twice(db: Session) -> None:
     assert plan(db, one.due_at + 2 * HOUR)["aalborg", "14 days"].state is SENT
 
 
+def test_a_slip_of_the_pen_put_right_within_the_grace_time_loses_no_reminder(db: Session) -> None:
+    make_event(db, start=time(10))
+    due = plan(db)["aalborg", "14 days"].due_at
+    update_event(db, "aalborg", {"date": "2014-06-17"}, now=due - HOUR)
+    update_event(db, "aalborg", {"date": "2014-06-16"}, now=due + HOUR)
+    assert plan(db, due + 2 * HOUR)["aalborg", "14 days"].state is ReminderState.DUE
+
+    missed = plan(db, due + 2 * GRACE)["aalborg", "14 days"]
+    assert (missed.state, missed.moot) == (ReminderState.MISSED, False)
+
+
+def test_a_slip_of_the_pen_hides_no_move_before_it_and_a_date_of_days_is_no_slip(db: Session) -> None:
+    make_event(db, start=time(10), day=date(2014, 8, 18))
+    moved = datetime(2014, 6, 3, tzinfo=UTC)
+    update_event(db, "aalborg", {"date": "2014-06-16"}, now=moved)
+    for day, hours in (("2014-06-17", 1), ("2014-06-16", 2)):
+        update_event(db, "aalborg", {"date": day}, now=moved + hours * HOUR)
+    assert plan(db, moved + 3 * HOUR)["aalborg", "14 days"].moot
+
+    make_event(db, "kolding", start=time(10))
+    due = plan(db)["kolding", "14 days"].due_at
+    update_event(db, "kolding", {"date": "2014-06-23"}, now=due - HOUR)
+    update_event(db, "kolding", {"date": "2014-06-16"}, now=due + GRACE)
+    assert plan(db, due + GRACE)["kolding", "14 days"].moot
+
+
+def test_what_fell_due_while_the_event_was_cancelled_is_nobodys_fault(db: Session) -> None:
+    make_event(db, start=time(10))
+    rows = plan(db)
+    first, week = (rows["aalborg", lead].due_at for lead in ("14 days", "7 days"))
+    cancel_event(db, "aalborg", [*ALL], now=first - HOUR, grace=GRACE)
+    update_event(db, "aalborg", {}, now=week + HOUR, state=EventState.OPEN)
+
+    after = plan(db, week + HOUR)
+
+    assert states(after) == {"14 days": "missed", "7 days": "due", "1 day": "planned"}
+    past = after["aalborg", "14 days"]
+    assert (past.reason, past.moot) == ("due while the event was cancelled", True)
+    assert not plan(db, week + 2 * GRACE)["aalborg", "7 days"].moot  # it could have gone
+
+
+def test_a_reminder_that_went_for_another_time_of_the_same_day_says_so(db: Session) -> None:
+    make_event(db, start=time(14), reminders="7 days, 2 hours: dagen-foer")
+    for one in plan(db).values():
+        store_outcome(db, one, SENT, now=one.due_at)
+    update_event(db, "aalborg", {"time": "18:00"}, now=datetime(2014, 6, 16, 10, 30, tzinfo=UTC))
+
+    rows = plan(db, datetime(2014, 6, 16, 14, 0, tzinfo=UTC))
+
+    assert {lead: (one.state, one.reason) for (_, lead), one in rows.items()} == {
+        "7 days": (SENT, None),
+        "2 hours": (SENT, "went for the former time"),
+    }
+
+
 def test_what_was_due_before_the_event_was_known_is_nobodys_fault(db: Session) -> None:
     make_event(db, created_at=datetime(2014, 6, 5, tzinfo=UTC))
     one = plan(db, datetime(2014, 6, 5, 1, 0, tzinfo=UTC))["aalborg", "14 days"]
@@ -281,23 +352,24 @@ def test_nobody_is_told_that_they_can_still_register_once_all_seats_are_taken(
         "clicked": "cancelled",
         "region": "cancelled",
     }
-    assert {one.reason for one in rows.values() if one.state is CANCELLED} == {"all seats were taken"}
+    assert {one.reason for one in rows.values() if one.state is CANCELLED} == {"all seats are taken"}
 
 
 # Never a burst
 
 
-def test_nobody_gets_two_reminders_of_one_event_at_once(db: Session) -> None:
+def test_what_is_late_does_not_follow_a_nearer_reminder_that_has_gone(db: Session) -> None:
     make_event(db, start=time(10))
     week = timedelta(days=9)
     now = plan(db)["aalborg", "7 days"].due_at + HOUR
 
     planned = plan(db, now, grace=week)
-    assert states(planned) == {"14 days": "missed", "7 days": "due", "1 day": "planned"}
-    assert planned["aalborg", "14 days"].reason == "the next reminder of the event goes instead"
+    assert states(planned) == {"14 days": "due", "7 days": "due", "1 day": "planned"}
 
     store_outcome(db, planned["aalborg", "7 days"], SENT, now=now)
-    assert states(plan(db, now, grace=week))["14 days"] == "missed"
+    overtaken = plan(db, now, grace=week)["aalborg", "14 days"]
+    assert overtaken.state is ReminderState.MISSED
+    assert overtaken.reason == "the next reminder of the event goes instead"
 
 
 def test_a_reminder_to_others_takes_nobodys_place(db: Session) -> None:
@@ -358,6 +430,10 @@ def test_only_what_is_due_is_handed_to_the_tick_the_last_to_fall_due_first(db: S
         ("aalborg", "7 days", "asked"),
         ("aalborg", "7 days", "clicked"),
         ("kolding", "7 days", "clicked"),
+        ("aalborg", "14 days", "registered"),
+        ("aalborg", "14 days", "asked"),
+        ("aalborg", "14 days", "clicked"),
+        ("kolding", "14 days", "clicked"),
     ]
     assert {one.event_slug for one in due if one.state is CANCELLED} == {"odense"}
-    assert len(due) == 4 + 6
+    assert len(due) == 8 + 6

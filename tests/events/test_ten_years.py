@@ -32,12 +32,13 @@ class Office:
 
     def look(self, now: datetime, grace: timedelta = GRACE) -> list[PlannedReminder]:
         return lay_out_reminders(
-            [self.event], ALL, stored=self.gone, full=(), filled={}, now=now, zone=ZONE, grace=grace
+            [self.event], ALL, stored=self.gone, full=(), history=(), now=now, zone=ZONE, grace=grace
         )
 
     def tick(self, now: datetime, grace: timedelta = GRACE) -> None:
-        for one in self.look(now, grace):
-            if one.state is ReminderState.DUE:
+        due = [one for one in self.look(now, grace) if one.state is ReminderState.DUE]
+        for one in sorted(due, key=lambda one: one.due_at, reverse=True):
+            if one in self.look(now, grace):
                 self.gone.append(
                     Reminder(
                         event_id=one.event_id,

@@ -1,5 +1,6 @@
 """The tick: one of many looks, each reminder goes once, and a lost day is accounted for."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,15 +14,16 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.heartbeats import TICK_LEASE, TICKED, last_heartbeat, take_lease
 from mailer.campaigns.models import Campaign, Delivery
 from mailer.events.catalogue import find_event
+from mailer.events.changes import update_event
 from mailer.events.importing import import_events
 from mailer.events.letters import reminder_letters
-from mailer.events.models import EventState, ReminderState
+from mailer.events.models import EventState, Reminder, ReminderState
 from mailer.events.reminders import PlannedReminder, plan_reminders
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database
 from mailer.foundation.settings import SettingsError
 from mailer.launch import LaunchRefused, LaunchTools
-from mailer.notices.reminders import launch_due_reminders
+from mailer.notices.reminders import LaunchedReminder, launch_due_reminders
 from mailer.runtime import Runtime
 from mailer.tasks.ticking import LEASE, tick
 from recipients.models import Recipient
@@ -30,6 +32,7 @@ from tests.events.making import NOW, ask, click, make_campaign, make_recipient, 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 REAL = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+_ENDLESS = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}"
 
 
 def take(database: Database, now: datetime) -> bool:
@@ -93,7 +96,9 @@ def test_a_tick_that_was_killed_is_taken_over_by_the_next(database: Database) ->
     assert tick(database, {"reminders": lambda: [7]}) == [7]
 
 
-@pytest.mark.parametrize("trouble", [SettingsError("no relay"), LaunchRefused("reads wrong")])
+@pytest.mark.parametrize(
+    "trouble", [SettingsError("no relay"), LaunchRefused("reads wrong"), MemoryError()]
+)
 def test_what_goes_wrong_with_one_kind_stops_no_other_and_is_no_success(
     database: Database, trouble: Exception
 ) -> None:
@@ -181,6 +186,47 @@ def test_each_kind_of_recipient_gets_its_own_letter_once_though_three_tick_at_on
                 ("vi-ses", "registered"),
             )
         }
+
+
+def test_a_reminder_whose_event_is_moved_this_moment_does_not_go(
+    database: Database, tools: LaunchTools, people: dict[str, list[Recipient]]
+) -> None:
+    now = datetime.fromisoformat("2014-03-24T09:00+01:00")
+    sent: list[LaunchedReminder] = []
+    looking = Thread(target=lambda: sent.extend(launch_due_reminders(tools, database, now=now)))
+    with database.write() as db:
+        update_event(db, "midtjylland", {"date": "2014-05-07", "place": ""}, now=now)
+        looking.start()
+        looking.join(1)
+        assert looking.is_alive()
+    looking.join()
+
+    assert [one for one in sent if one.event_slug == "midtjylland"] == []
+    with database.read() as db:
+        assert reminded(db) == {}
+        assert db.scalar(select(func.count()).select_from(Reminder)) == 0
+
+
+@pytest.mark.parametrize("trouble", ["{{ 'x' * 10 ** 18 }}", _ENDLESS], ids=["memory", "recursion"])
+def test_trouble_with_one_letter_holds_up_no_other(
+    database: Database,
+    tools: LaunchTools,
+    people: dict[str, list[Recipient]],
+    tmp_path: Path,
+    trouble: str,
+) -> None:
+    own = tmp_path / "own/letters/vi-ses"
+    shutil.copytree(TEMPLATES / "letters/vi-ses", own)
+    (own / "body.txt").write_text(trouble, "utf-8")
+    letters = replace(tools.letters, folders=(tmp_path / "own", *tools.letters.folders))
+    now = datetime.fromisoformat("2014-03-24T09:00+01:00")
+
+    sent = launch_due_reminders(replace(tools, letters=letters), database, now=now)
+
+    assert {one.rule for one in sent} == {"asked", "clicked"}
+    with database.read() as db:
+        due = [one for one in _fallen_due(db, tools, now) if one.state is ReminderState.DUE]
+    assert {one.rule for one in due} == {"registered"}
 
 
 def test_whoever_registers_between_two_late_reminders_gets_the_nearest_alone(

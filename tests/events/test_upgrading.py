@@ -14,6 +14,13 @@ from mailer.migrations.upgrading import DanglingRows, migrating, upgrade_schema
 from mailer.schema import current_revision
 from tests.events.making import NOW, make_event, make_recipient
 
+
+@pytest.fixture
+def postgres_url(fresh_postgres_url: str) -> str:
+    """These tests change more than rows."""
+    return fresh_postgres_url
+
+
 SENT = text(
     "INSERT INTO reminders (event_id, lead, rule, state, due_at, late, audience, at)"
     " SELECT id, '14 days', 'interested', 'sent', :now, :late, 3, :now FROM events"

@@ -14,6 +14,12 @@ from mailer.migrations.upgrading import upgrade_schema
 from recipients.models import Segment
 
 
+@pytest.fixture
+def postgres_url(fresh_postgres_url: str) -> str:
+    """These tests change more than rows."""
+    return fresh_postgres_url
+
+
 def add(database: Database, name: str, moment: datetime) -> None:
     with database.write() as db:
         db.add(Segment(name=name, rule="role = minister", created_at=moment))

@@ -20,6 +20,7 @@ from recipients.suppression import suppress, unsuppress
 from tests.conftest import NOW
 from tests.events.making import make_event
 from tests.making import ScriptedRelay, make_recipient, relay_running, with_relay
+from tests.notices.making import import_at_work
 
 LETTERS = ("tilmelding", "venteliste", "plads", "afmelding")
 SEATED, WAITING, CANCELLED = RegistrationState
@@ -50,16 +51,16 @@ class Office:
         with self.runtime.database.write() as db:
             make_recipient(db, address=f"{name}@kommune.example")
 
-    def sign_up(self, *names: str) -> None:
+    def sign_up(self, *names: str, minutes: int = 0) -> None:
         for name in names:
             with self.runtime.database.write() as db:
-                register(db, SLUG, self._find(name).id, now=NOW)
+                register(db, SLUG, self._find(name).id, now=NOW + minutes * MINUTE)
 
-    def give_back(self, name: str) -> None:
+    def give_back(self, name: str, minutes: int = 0) -> None:
         with self.runtime.database.write() as db:
             wanted = Registration.recipient_id == self._find(name).id
             found = db.scalars(select(Registration).where(wanted)).one()
-            cancel_registration(db, found, now=NOW)
+            cancel_registration(db, found, now=NOW + minutes * MINUTE)
 
     def say_no(self, name: str, scope: SuppressionScope) -> None:
         with self.runtime.database.write() as db:
@@ -110,13 +111,34 @@ def test_everybody_is_told_where_they_stand_and_what_becomes_of_it_once(office: 
     assert office.tick(2) == {}
 
     office.give_back("anna")
-    assert office.tick(3) == {"plads": ["bo"], "afmelding": ["anna"]}
+    assert office.tick(20) == {"plads": ["bo"], "afmelding": ["anna"]}
     office.give_back("carl")
-    assert office.tick(4) == {"afmelding": ["carl"]}
+    assert office.tick(21) == {"afmelding": ["carl"]}
     office.sign_up("anna")
-    assert office.tick(5) == {"venteliste": ["anna"]}
+    assert office.tick(22) == {"venteliste": ["anna"]}
     assert office.told() == [WAITING, SEATED, CANCELLED]
-    assert office.tick(6) == {}
+    assert office.tick(40) == {}
+
+
+def test_who_comes_and_goes_gets_a_letter_once_they_have_settled_and_who_moves_up_at_once(
+    office: Office,
+) -> None:
+    office.sign_up("anna", "bo")
+    assert office.tick() == {"tilmelding": ["anna"], "venteliste": ["bo"]}
+    office.give_back("bo", minutes=1)
+    assert office.tick(2) == {}
+    office.sign_up("bo", minutes=3)
+    assert office.tick(4) == {}
+
+    office.give_back("anna", minutes=5)
+    assert office.tick(6) == {"plads": ["bo"]}
+    for minute in range(7, 17, 2):
+        office.sign_up("anna", minutes=minute)
+        assert office.tick(minute) == {}
+        office.give_back("anna", minutes=minute + 1)
+        assert office.tick(minute + 1) == {}
+    assert office.tick(30) == {}
+    assert office.tick(31) == {"afmelding": ["anna"]}
 
 
 def test_what_was_taken_back_before_anybody_heard_of_it_is_no_news(office: Office) -> None:
@@ -134,7 +156,8 @@ def test_whoever_lost_their_seat_by_signing_up_again_is_told_that_they_wait(offi
     office.give_back("anna")
     office.sign_up("anna")
 
-    assert office.tick(1) == {"venteliste": ["anna"], "plads": ["bo"]}
+    assert office.tick(1) == {"plads": ["bo"]}
+    assert office.tick(15) == {"venteliste": ["anna"]}
 
 
 def test_the_letter_arrives_with_the_link_to_give_the_seat_back(
@@ -200,6 +223,29 @@ def test_a_letter_that_cannot_go_holds_up_no_other_and_goes_when_it_can(office: 
     assert office.told() == [None, WAITING]
 
     office.write("tilmelding", "Du har en plads.")
+    assert office.tick(1) == {"tilmelding": ["anna"]}
+
+
+def test_a_letter_that_goes_round_in_circles_holds_up_no_other(office: Office) -> None:
+    office.write("tilmelding", "{% macro rundt() %}{{ rundt() }}{% endmacro %}{{ rundt() }}")
+    office.sign_up("anna", "bo")
+    assert office.tick() == {"venteliste": ["bo"]}
+    assert office.told() == [None, WAITING]
+
+
+def test_trouble_that_nobody_foresaw_with_one_event_holds_up_no_other(
+    office: Office,
+) -> None:
+    office.write("tilmelding", "{{ 'x' * 10 ** 18 }}")
+    office.sign_up("anna", "bo")
+    assert office.tick() == {"venteliste": ["bo"]}
+
+
+def test_while_recipients_are_imported_everything_stays_to_be_told(office: Office) -> None:
+    office.sign_up("anna")
+    with import_at_work(office.runtime.database):
+        assert office.tick() == {}
+        assert office.told() == [None]
     assert office.tick(1) == {"tilmelding": ["anna"]}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipients.cells import defuse
+from recipients.cells import defuse, undo_defuse
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+45 1", "-1", "@SUM(A1)", "\t1", "\r1"])
@@ -34,3 +34,10 @@ def test_no_cell_is_a_formula_whichever_separator_a_spreadsheet_splits_at(
     read = csv.reader(io.StringIO(file.getvalue(), newline=""), delimiter=split)
 
     assert not [cell for row in read for cell in row if cell.startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "a;=1", '"=1"', "\t=x", "-5, -6", "O'Hara", "'n", "@x\n+y", "a"]
+)
+def test_the_mark_can_be_taken_off_again(text: str) -> None:
+    assert undo_defuse(defuse(text)) == text

@@ -277,3 +277,19 @@ def test_a_line_without_end_costs_its_own_row_and_little_memory(tmp_path: Path) 
     tracemalloc.stop()
     assert [(row.line, row.fault) for row in rows] == [(2, "a cell is too long"), (3, None)]
     assert peak < 25_000_000
+
+
+@pytest.mark.parametrize("name", ["liste.xlsx", "liste.XLS", "liste.ods"])
+@pytest.mark.parametrize("content", [b"PK\x03 \x01\x02\xe6\xf8", b"E-mail;Navn\n", b""])
+def test_what_is_called_a_workbook_and_is_none_is_refused_without_its_bytes(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(UnreadableFile) as refused:
+        open_table(path, known)
+
+    assert str(refused.value) == (
+        f"{path}: not a workbook, though its name says so; save it anew from the spreadsheet program"
+    )

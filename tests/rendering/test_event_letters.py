@@ -1,5 +1,6 @@
 """The letters about one event: complete with what they need, true to their readers, and quick."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -30,7 +31,6 @@ SOURCES: Mapping[str, LetterSource] = {
     for name in list_letters([TEMPLATES])
     if (source := load_letter(name, [TEMPLATES])).kind is not None
 }
-LETTERS = {name: Letter(source) for name, source in SOURCES.items()}
 LINKS = LinkValues("/u", "/v", "/p", "/pack", "/page", "/principles", "/events", ())
 PASSED_ON = replace(LINKS, unsubscribe=None, browser=None)
 BARE = EventValues(
@@ -86,6 +86,11 @@ def somebody(
     )
 
 
+@functools.cache
+def letter(name: str) -> Letter:
+    return Letter(SOURCES[name])
+
+
 def write(
     name: str,
     event: EventValues = WHOLE,
@@ -95,7 +100,7 @@ def write(
     links: LinkValues = LINKS,
 ) -> RenderedLetter:
     values = LetterValues(to or somebody(), CampaignValues("c", ()), links, (event,), event, changes)
-    return LETTERS[name].render(values, pixel=None)
+    return letter(name).render(values, pixel=None)
 
 
 def just_enough(source: LetterSource) -> Iterator[EventValues]:

@@ -191,6 +191,40 @@ def test_the_next_report_begins_where_the_last_one_ended(office: Runtime) -> Non
     assert plan[1].meeting.since == date(2014, 4, 8)
 
 
+def test_a_meeting_put_off_after_its_report_gets_no_second_one(office: Runtime, tmp_path: Path) -> None:
+    launch(office)
+    (tmp_path / "meetings.toml").write_text(
+        "agreed = 2013-10-25\n[[meeting]]\ndate = 2014-05-16\n[[meeting]]\ndate = 2014-10-24\n"
+    )
+    moved = with_settings(office, templates_dir=tmp_path)
+    due = datetime(2014, 5, 2, 7, 0, tzinfo=UTC)
+
+    (told,) = alarms(moved, DUE + timedelta(days=1))
+    assert told == (
+        "the report to the meeting of 2014-04-25 has gone, and that meeting is not in meetings.toml any"
+        " more; if it is held on another day, tell those who got it"
+    )
+    assert [launch(moved, due + timedelta(hours=hours)) for hours in (0, 23, 48)] == [[], [], []]
+    (told,) = alarms(moved, due + timedelta(hours=48))
+    assert told == (
+        "the report to the meeting of 2014-05-16 is due Fri 2014-05-02 09:00 and blocked: the report to"
+        " the meeting of 2014-04-25 has gone and covers most of the same days; write the rest with"
+        "  mailer report progress --from 2014-04-08 --to 2014-05-01 -o FILE.xlsx  and send it yourself"
+    )
+    assert alarms(moved, datetime(2014, 5, 16, 22, 0, tzinfo=UTC)) == []
+    assert len(launch(moved, datetime(2014, 10, 10, 7, 0, tzinfo=UTC))) == 1
+
+
+def test_a_meeting_that_shares_few_days_with_one_taken_out_gets_its_report(
+    office: Runtime, tmp_path: Path
+) -> None:
+    launch(office)
+    (tmp_path / "meetings.toml").write_text("agreed = 2013-10-25\n[[meeting]]\ndate = 2014-10-24\n")
+    moved = with_settings(office, templates_dir=tmp_path)
+
+    assert len(launch(moved, datetime(2014, 10, 10, 7, 0, tzinfo=UTC))) == 1
+
+
 def test_meetings_that_make_no_sense_are_an_alarm_and_no_report(office: Runtime, tmp_path: Path) -> None:
     (tmp_path / "meetings.toml").write_text("agreed = 2013-10-25\n")
     broken = with_settings(office, templates_dir=tmp_path)

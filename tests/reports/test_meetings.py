@@ -77,6 +77,8 @@ def test_an_office_brings_its_own_meetings(tmp_path: Path) -> None:
             r"meeting 1 \(line 2\): its report would go on 2013",
         ),
         (AGREED + "meeting = [{ date = 3 }]", "meeting 1: a meeting has a day"),
+        (f"agreed = {'9' * 5_000}", "longer numbers"),
+        (f"agreed = {'[' * 5_000}", "deeper lists"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_told_where_and_why(tmp_path: Path, text: str, told: str) -> None:

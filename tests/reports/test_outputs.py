@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import zipfile
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,11 +15,12 @@ from python_calamine import CalamineWorkbook
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, DeliveryState
+from mailer.cli.report import report_json
 from mailer.foundation.database import open_database
-from mailer.reports.figures import count_campaign
+from mailer.reports.figures import campaign_report, count_campaign
 from mailer.reports.flat import write_csv
 from mailer.reports.page import render_page
-from mailer.reports.report import CampaignReport
+from mailer.reports.report import CampaignReport, Dimension
 from mailer.reports.spreadsheet import write_spreadsheet
 from mailer.tracking.models import Label, TrackingKind
 from recipients.models import Role
@@ -108,8 +110,8 @@ def test_the_page_says_in_words_how_it_went(db: Session, campaign: Campaign) -> 
     text = Page(page(db, campaign)).text.replace("\u00a0", " ")
 
     assert "4 af 5 breve er modtaget af mailserveren; 100 % er åbnet mindst én gang." in text
-    assert "2 modtagere har klikket på et link, 2 har hentet materialet, 1 har åbnet" in text
-    assert "og 2 er tilmeldt." in text
+    assert "2 modtagere har klikket på et link, 2 har hentet materialet og 1 har åbnet" in text
+    assert "er tilmeldt" not in text
     assert "Andre tilmeldinger kender denne rapport ikke." in text
     assert "Et klik på tilmelding er ikke en tilmelding" in text
 
@@ -243,3 +245,28 @@ def test_the_flat_file_has_a_line_per_figure_and_no_formula(db: Session, campaig
     assert ["by", "organisation", "", "audience", "1"] in rows
     assert ["by", "organisation", f"'{FORMULA}", "sent", "1"] in rows
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_a_letter_that_went_by_itself_has_no_groups_in_any_output(db: Session) -> None:
+    reminder = make_campaign(db, "paamindelse-x")
+    reminder.auto_submitted = True
+    for number in range(12):
+        deliver(db, reminder, make_recipient(db, f"{number}@x.example"))
+    counted = campaign_report(db, reminder, now=NOW)
+
+    people = set(Dimension) - {Dimension.EVENT, Dimension.LINK}
+    assert not any(counted.by[dimension] for dimension in people)
+    assert counted.delivery["audience"] == 12
+    told = report_json(counted)
+    assert (told["automatic"], told["by"]["organisation"]) == (True, [])
+    html = render_page(counted, [TEMPLATES])
+    assert "ikke delt op i grupper" in html.replace("\u00a0", " ")
+    lines, book = io.StringIO(), io.BytesIO()
+    write_csv(counted, lines)
+    write_spreadsheet(counted, book)
+    with zipfile.ZipFile(book) as parts:
+        words = "".join(parts.read(name).decode() for name in parts.namelist())
+    assert "went by itself" in words
+    for text in (html, lines.getvalue(), words):
+        assert "Aarhus Kommune" not in text
+        assert "x.example" not in text

@@ -231,6 +231,37 @@ def test_events_are_held_to_come_moved_and_cancelled(db: Session) -> None:
     assert (totals.held, totals.coming, totals.moved, totals.cancelled) == (2, 2, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_moved"),
+    [
+        ([("date", "2014-06-10", "2014-06-11"), ("date", "2014-06-11", "2014-06-10")], False),
+        ([("date", "2014-06-10", "2014-06-11"), ("date", "2014-06-11", "2014-06-12")], True),
+        ([("place", "A", None), ("place", None, "B")], True),
+        ([("place", "A", None), ("place", None, "A")], False),
+        ([("place", "A", None)], False),
+        ([("place", None, "A"), ("place", "A", "B")], True),
+        (
+            [("place", "A", "B"), ("time", "09:00:00", "10:00:00"), ("time", "10:00:00", "09:00:00")],
+            True,
+        ),
+        ([("place", "A", "B"), ("state", "open", "moved"), ("state", "moved", "open")], False),
+        ([("place", "A", "B"), ("state", "moved", "open"), ("place", "B", "C")], True),
+        ([("place", "A", "B"), ("state", "moved", "full")], True),
+        ([("place", "A", "B"), ("place", "B", "A", FIRST_MOMENT)], True),
+    ],
+)
+def test_what_was_undone_within_the_period_is_no_move(
+    db: Session, changes: list[tuple[Any, ...]], *, is_moved: bool
+) -> None:
+    aarhus = make_event(db, "aarhus", "Aarhus", days_ahead=60)
+    for field, old, new, *at in changes:
+        made = EventChange(event_id=aarhus.id, field=field, old=old, new=new, at=at[0] if at else BEFORE)
+        db.add(made)
+        db.flush()
+
+    assert only_event(count(db)).moved is is_moved
+
+
 def test_interest_and_registrations_are_those_of_the_period(db: Session) -> None:
     kolding = make_event(db, "kolding", "Kolding", days_ahead=60)
     campaign = make_campaign(db)

@@ -3,12 +3,14 @@
 import io
 import re
 from datetime import date, timedelta
+from itertools import count
 
 import icalendar
 import pypdf
 import pytest
 from sqlalchemy import delete, select
 
+from mailer.events.catalogue import find_event
 from mailer.events.changes import update_event
 from mailer.events.models import Event, EventState
 from mailer.events.registering import register
@@ -171,33 +173,44 @@ def test_the_list_says_which_events_were_moved_and_which_are_full(
     assert "Flyttet:" not in full
 
 
-def test_a_page_of_a_hosted_event_tells_of_seats_and_where_to_register(
+def test_a_page_of_a_hosted_event_tells_of_seats_in_words_and_where_to_register(
     reader: Reader, mailing: Mailing
 ) -> None:
     def page(path: str = "/events/odense") -> str:
         return reader.get(path).text
 
-    def sign_up(name: str) -> None:
+    def sign_up(count: int) -> None:
         with mailing.runtime.database.write() as db:
-            recipient = add_recipient(db, mailing.runtime, f"{name}@odense.example")
-            register(db, "odense", recipient.id, now=NOW)
+            for _ in range(count):
+                email = f"{next(names)}@odense.example"
+                register(db, "odense", add_recipient(db, mailing.runtime, email).id, now=NOW)
 
+    names = count()
     with mailing.runtime.database.write() as db:
-        add_event(db, "odense", date(2014, 5, 2), hosted=True, capacity=2)
-    assert "Der er 2 ledige pladser." in page()
+        add_event(db, "odense", date(2014, 5, 2), hosted=True, capacity=11)
+    assert "Der er ledige pladser." in page()
+    assert "There are free seats." in page("/en/events/odense")
+    many = page(), page("/events")
     assert "Brug linket til tilmelding i dit brev fra os." in page()
     assert "Tilmeld dig med linket i dit brev fra os." in page("/events")
     assert "<form" not in page()
 
-    sign_up("a")
-    assert "Der er én ledig plads." in page()
-    sign_up("b")
+    sign_up(1)
+    assert (page(), page("/events")) == many
+    sign_up(1)
+    assert "Der er få ledige pladser." in page()
+    assert "Der er få ledige pladser." in page("/events")
+    assert "There are a few free seats." in page("/en/events/odense")
+    few = page(), page("/events")
+    sign_up(8)
+    assert (page(), page("/events")) == few
+    sign_up(1)
     assert "Alle pladser er taget." in page()
     assert "skrive dig på ventelisten" in page()
     assert "Der er venteliste." in page("/events")
-    sign_up("c")
-    assert "Lige nu venter 1." in page()
-    assert "1 waiting just now." in page("/en/events/odense")
+    full = page(), page("/events")
+    sign_up(1)
+    assert (page(), page("/events")) == full
 
 
 def test_a_hosted_event_without_a_limit_counts_nothing(reader: Reader, mailing: Mailing) -> None:
@@ -361,10 +374,28 @@ def test_the_feed_holds_the_events_of_the_list_and_what_became_of_them(
     assert response.headers["cache-control"] == "public, max-age=600"
 
 
-@pytest.mark.parametrize("path", ["/events.ics", "/events/midtjylland.ics"])
-def test_a_calendar_that_looks_again_gets_the_file_only_if_something_changed(
-    reader: Reader, mailing: Mailing, path: str
+def test_the_feed_is_known_by_its_tag_alone_so_that_an_event_may_go(
+    reader: Reader, mailing: Mailing
 ) -> None:
+    first = reader.get("/events.ics")
+    tag = first.headers["etag"]
+    later = {"If-Modified-Since": "Sat, 01 Nov 2014 08:00:00 GMT"}
+    assert "last-modified" not in first.headers
+    assert reader.get("/events.ics", headers={"If-None-Match": tag}).status_code == 304
+    assert reader.get("/events.ics", headers=later).status_code == 200
+
+    with mailing.runtime.database.write() as db:
+        find_event(db, "sjaelland").date = date(2012, 6, 17)
+
+    for headers in ({"If-None-Match": tag}, later):
+        response = reader.get("/events.ics", headers=headers)
+        assert (response.status_code, b"sjaelland" in response.content) == (200, False)
+
+
+def test_a_calendar_that_looks_again_gets_the_file_only_if_something_changed(
+    reader: Reader, mailing: Mailing
+) -> None:
+    path = "/events/midtjylland.ics"
     first = reader.get(path)
     tag, changed = first.headers["etag"], first.headers["last-modified"]
     same = ({"If-None-Match": f'"x", W/{tag}'}, {"If-None-Match": "*"}, {"If-Modified-Since": changed})

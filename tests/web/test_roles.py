@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
+from itertools import count
 
 import pytest
 from sqlalchemy import delete, make_url, select, text, update
@@ -10,6 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from mailer.campaigns.models import Campaign, Link
 from mailer.events.models import Event, Registration, RegistrationState
+from mailer.foundation.clock import Clock
 from mailer.foundation.database import Database, open_database
 from mailer.roles import DRAINER_READS, DRAINER_WRITES, PUBLIC_READS, BadRoleName, write_grants
 from mailer.runtime import Runtime
@@ -21,6 +24,12 @@ from tests.conftest import NOW
 from tests.web.conftest import Mailing, Reader, draining, open_reader
 
 pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def postgres_url(fresh_postgres_url: str) -> str:
+    """These tests change more than rows."""
+    return fresh_postgres_url
 
 
 @pytest.fixture
@@ -65,7 +74,7 @@ def reader(runtime: Runtime, mailing: Mailing, as_public: Database) -> Iterator[
     """A reader of a process that has the public role."""
     with runtime.database.write() as db:
         campaign = db.get_one(Campaign, mailing.campaign_id)
-        letter = prepare_letter(runtime.letter_tools, db, campaign, now=NOW)
+        letter = prepare_letter(runtime.letter_tools, db, campaign, now=NOW, about="midtjylland")
         campaign.frozen_letter, campaign.dated_at = letter.frozen, NOW
         db.execute(update(Event).where(Event.slug == "midtjylland").values(hosted=True, capacity=1))
         db.execute(delete(Link))
@@ -80,7 +89,9 @@ def reader(runtime: Runtime, mailing: Mailing, as_public: Database) -> Iterator[
             )
             for link in letter.links.values()
         )
-    with open_reader(replace(runtime, database=as_public)) as opened:
+    moments = count()
+    clock = Clock(real=lambda: NOW + timedelta(microseconds=next(moments)))
+    with open_reader(replace(runtime, database=as_public, clock=clock)) as opened:
         yield opened
 
 
@@ -138,12 +149,28 @@ def test_seats_are_taken_and_given_back_under_both_roles(
     with draining(replace(runtime, database=as_drainer)):
         assert "Du har en plads" in reader.post(first).text
         assert "You are number 1 in line" in reader.post(second).text
-        assert "Du er meldt fra" in reader.post(seat).text
+        assert "Du er meldt fra" in reader.post(seat, data={"choice": "give_back"}).text
         assert "Du er nummer 1 i køen" in reader.post(seat, data={"choice": "undo"}).text
-        assert "You have a seat" in reader.post(second).text
+        assert "We have your registration" in reader.post(second).text
     with runtime.database.read() as db:
         states = db.scalars(select(Registration.state).order_by(Registration.number)).all()
     assert states == [RegistrationState.SEATED, RegistrationState.WAITING]
+
+
+def test_nothing_the_public_role_holds_keeps_people_from_registering(
+    reader: Reader, mailing: Mailing, runtime: Runtime, as_public: Database, as_drainer: Database
+) -> None:
+    with runtime.database.read() as db:
+        event_id = db.scalar(select(Event.id).where(Event.slug == "midtjylland"))
+    for clause in ("FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"):
+        assert refused(as_public, f"SELECT id FROM events {clause}")
+    with as_public.read() as holding:
+        holding.execute(text("SELECT pg_advisory_lock(24231, :event)"), {"event": event_id})
+        holding.execute(text("SELECT * FROM events"))
+        holding.execute(text("SELECT registered_at FROM registrations"))
+        with draining(replace(runtime, database=as_drainer)):
+            assert "Du har en plads" in reader.post(mailing.path("register", "midtjylland")).text
+        holding.execute(text("SELECT pg_advisory_unlock_all()"))
 
 
 def test_what_readers_asked_for_is_done_under_the_drainers_role(
@@ -199,6 +226,7 @@ def test_the_public_role_reads_what_pages_show_and_nothing_else(
         "SELECT * FROM suppressions",
         "SELECT * FROM tracking_events",
         "SELECT reason FROM deliveries",
+        "SELECT recipient_id FROM registrations",
     ):
         assert refused(as_public, statement)
 
@@ -219,6 +247,13 @@ def test_the_drainer_reads_no_name_and_writes_no_delivery(
         assert refused(as_drainer, f"SELECT {column} FROM registrations")
     for column in ("told", "recipient_id", "event_id"):
         assert refused(as_drainer, f"UPDATE registrations SET {column} = NULL")
+    for column in ("email", "email_key", "name", "organisation", "told"):
+        assert refused(as_drainer, f"INSERT INTO registrations ({column}) VALUES (NULL)")
+    for column in metadata.tables["events"].columns:
+        if column.name != "updated_at":
+            assert refused(as_drainer, f"UPDATE events SET {column.name} = NULL")
+    assert refused(as_drainer, "INSERT INTO events DEFAULT VALUES")
+    assert refused(as_drainer, "DELETE FROM events")
 
 
 def test_every_grant_names_what_there_is() -> None:

@@ -20,9 +20,10 @@ from mailer.events.models import (
     ReminderRequest,
     ReminderState,
 )
+from mailer.reports.small_numbers import people
 from mailer.runtime import Runtime
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
-from mailer.web.staff_event_words import audience, in_utc, people, value_of, why
+from mailer.web.staff_event_words import audience, in_utc, value_of, why
 from tests.conftest import NOW
 from tests.web.conftest import Mailing, add_event, add_recipient
 from tests.web.staffing import Staff, opened, quick, signed_in, staff
@@ -95,7 +96,17 @@ def test_the_plan_tells_when_to_how_many_and_with_which_letter(
     told = item(read(signed_in, "/staff/reminders"), "Midtjylland", "14 dage før")
 
     assert "Mandag den 24. marts 2014 kl. 9.00 8.00 UTC" in told
-    assert "Har bedt om at blive mindet: 7 brev paamindelse planlagt" in told
+    assert "Har bedt om at blive mindet: ca. 5 brev paamindelse planlagt" in told
+
+
+def test_what_waits_for_a_free_seat_is_still_to_come(signed_in: Staff, mailing: Mailing) -> None:
+    with mailing.runtime.database.write() as db:
+        find_event(db, "midtjylland").state = EventState.FULL
+    to_come, _, past = read(signed_in, "/staff/reminders").partition('id="tidligere"')
+
+    told = item(to_come, "Midtjylland", "14 dage før")
+    assert "stadig-plads sendes ikke så længe alle pladser er taget" in told
+    assert "Midtjylland" not in past
 
 
 def test_fewer_than_five_are_no_number(signed_in: Staff, mailing: Mailing) -> None:
@@ -180,8 +191,8 @@ def test_what_went_and_what_did_not_is_told_below(signed_in: Staff, mailing: Mai
     past = read(signed_in, "/staff/reminders").partition('id="tidligere"')[2]
 
     assert "sendt for sent" in item(past, "Forrige", "7 dage før")
-    assert "Har bedt om at blive mindet: 12 brev paamindelse sendt" in item(past, "20. februar 2014")
-    assert "Har bedt om at blive mindet: 12 brev udsendelsen sendt" in item(past, "6. februar 2014")
+    assert "Har bedt om at blive mindet: ca. 10 brev paamindelse sendt" in item(past, "20. februar 2014")
+    assert "Har bedt om at blive mindet: ca. 10 brev udsendelsen sendt" in item(past, "6. februar 2014")
     assert f'href="/staff/campaigns/{mailing.campaign_id}"' in past
     assert "mødet er aflyst" in item(past, "Prøve", "14 dage før")
 
@@ -287,12 +298,15 @@ def test_the_front_page_tells_that_a_reminder_wants_attention(
     assert "1 påmindelse kræver opmærksomhed" in read(signed_in, "/staff")
 
 
-def test_a_region_is_told_in_round_numbers_so_that_nobody_subtracts() -> None:
-    assert [audience(AudienceRule.REGION, n) for n in (0, 3, 7, 99, 100, 1237, 128_412)] == [
-        *("0", "færre end 5", "7", "99"),
+@pytest.mark.parametrize("rule", [AudienceRule.REGION, AudienceRule.ASKED, AudienceRule.CLICKED])
+def test_whoever_has_not_registered_is_told_in_round_numbers_so_that_nobody_subtracts(
+    rule: AudienceRule,
+) -> None:
+    assert [audience(rule, n) for n in (0, 3, 7, 99, 100, 1237, 128_412)] == [
+        *("0", "færre end 5", "ca. 5", "ca. 95"),
         *("ca. 100", "ca. 1.200", "ca. 120.000"),
     ]
-    assert audience(AudienceRule.ASKED, 1237) == "1.237"
+    assert audience(AudienceRule.REGISTERED, 1237) == "1.237"
     assert people(1) == "færre end 5"
 
 
