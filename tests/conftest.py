@@ -19,7 +19,7 @@ from mailer.foundation.database import Database, open_database
 from mailer.foundation.settings import Settings, load_settings
 from mailer.migrations.upgrading import upgrade_schema
 from mailer.runtime import Runtime
-from mailer.schema import metadata
+from mailer.schema import HEAD, metadata
 from mailer.tracking.tokens import Tokens
 
 hypothesis.settings.register_profile(
@@ -144,6 +144,7 @@ _EMPTY = (
     """,
     "; ".join(f'DELETE FROM "{table.name}"' for table in reversed(metadata.sorted_tables)),
     "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'",
+    f"UPDATE alembic_version SET version_num = '{HEAD}'",
 )
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import IO
 import click
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import COUNTED, ledger_rows
+from mailer.campaigns.ledger import COUNTED, Reconciliation, ledger_rows
 from mailer.campaigns.ledger import reconcile as prove
-from mailer.campaigns.lifecycle import find_campaign
+from mailer.campaigns.lifecycle import find_campaign, list_campaigns
 from mailer.cli.output import (
     SCHEMA_VERSION,
     count_of,
@@ -45,35 +45,63 @@ _COLUMNS = (
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every campaign.")
 @json_option
 @click.pass_context
-def reconcile(ctx: click.Context, name: str, as_json: bool) -> None:
+def reconcile(ctx: click.Context, name: str | None, everything: bool, as_json: bool) -> None:
     """Prove that every recipient is in exactly one state.
 
     Exit 1 if anything contradicts anything. It says what is still to come, too: letters, and this
     machine's unread journals.
     """
+    if (name is None) is not everything:
+        raise click.UsageError("name one campaign, or say --all")
     runtime = runtime_of(ctx)
     unread = look_at_journals(runtime.settings.state_dir).unread
     with runtime.database.read() as db:
-        proof = prove(db, find_campaign(db, name), unread_journals=unread)
-    if as_json:
-        print_json({"campaign": name, **asdict(proof)})
+        campaigns = [find_campaign(db, name)] if name is not None else list_campaigns(db)
+        proofs = {each.name: prove(db, each, unread_journals=unread) for each in campaigns}
+    ok = all(proof.ok for proof in proofs.values())
+    told = [{"campaign": each, **asdict(proof)} for each, proof in proofs.items()]
+    if as_json and everything:
+        complete = all(proof.complete for proof in proofs.values())
+        print_json({"ok": ok, "complete": complete, "campaigns": told})
+    elif as_json:
+        print_json(told[0])
+    elif everything:
+        _print_proofs(proofs)
     else:
-        print_table(
-            ["state", "letters"],
-            [
-                *[(state, count) for state, count in proof.deliveries.items() if count],
-                ("audience", proof.audience),
-            ],
-        )
+        _print_proof(*proofs.values())
+    if unread and not as_json:
+        say(f"{count_of(unread, 'unread journal')} on this machine: the next sweep writes them down")
+    ctx.exit(0 if ok else 1)
+
+
+def _print_proof(proof: Reconciliation) -> None:
+    print_table(
+        ["state", "letters"],
+        [
+            *[(state, count) for state, count in proof.deliveries.items() if count],
+            ("audience", proof.audience),
+        ],
+    )
+    for problem in proof.problems:
+        say(f"problem: {problem}")
+    say(f"ok: {_yes_no(proof.ok)}, complete: {_yes_no(proof.complete)}")
+
+
+def _print_proofs(proofs: Mapping[str, Reconciliation]) -> None:
+    print_table(
+        ["campaign", "audience", "ok", "complete"],
+        [
+            (name, proof.audience, _yes_no(proof.ok), _yes_no(proof.complete))
+            for name, proof in proofs.items()
+        ],
+    )
+    for name, proof in proofs.items():
         for problem in proof.problems:
-            say(f"problem: {problem}")
-        if unread:
-            say(f"{count_of(unread, 'unread journal')} on this machine: the next sweep writes them down")
-        say(f"ok: {_yes_no(proof.ok)}, complete: {_yes_no(proof.complete)}")
-    ctx.exit(0 if proof.ok else 1)
+            say(f"problem: {name}: {problem}")
 
 
 @click.command()

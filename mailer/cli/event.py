@@ -214,7 +214,13 @@ def update(
     runtime = runtime_of(ctx)
     if notify:
         with runtime.database.read() as db:
-            interested = _count_interested(db, find_event(db, slug))
+            found = find_event(db, slug)
+            if changes.get("place") and found.place and found.address and "address" not in changes:
+                raise click.UsageError(
+                    f"the address is still that of {found.place}:"
+                    ' give --address too, "" if it is not known'
+                )
+            interested = _count_interested(db, found)
         require_sending_settings(runtime.launch_tools)
         confirm(f"Tell {count_of(interested, 'recipient')} what has changed about {slug}?", yes=yes)
     now = runtime.clock.now()
@@ -234,7 +240,8 @@ def update(
         print_json({**moved, **_told_as_data(told), "rung": rung, **data})
     elif changes or state:
         fields = ", ".join(done.changed)
-        say(f"{slug}: {fields} updated" if fields else f"{slug}: as it was")
+        now_is = f"; it is now {data['state']}" if "state" in done.changed else ""
+        say(f"{slug}: {fields} updated{now_is}" if fields else f"{slug}: as it was")
     if done.moved_up:
         say(f"{count_of(done.moved_up, 'recipient')} moved up from the waiting list")
     _say_held_back(done.held_back)

@@ -335,11 +335,12 @@ def _remind(stage: _Stage) -> None:
             stage.commands.read("event", "update", *changes)
             stage.tell(f"  {moment:%d %B}: {changes[0]} is filled in (invented for the rehearsal)")
             continue
-        for went in stage.commands.read("reminder", "run", "--yes")["reminders"]:
-            sent, letters = sent + 1, letters + went["audience"]
-            stage.tell(
-                f"  {moment:%d %B}: {went['lead']} before {went['event']}: {went['audience']} reminders"
-            )
+        went = stage.commands.read("reminder", "run", "--yes")["reminders"]
+        for lead, event in dict.fromkeys((one["lead"], one["event"]) for one in went):
+            of_it = [one for one in went if (one["lead"], one["event"]) == (lead, event)]
+            sent, letters = sent + 1, letters + sum(one["audience"] for one in of_it)
+            told = ", ".join(f"{one['audience']} who {one['rule']}" for one in of_it)
+            stage.tell(f"  {moment:%d %B}: {lead} before {event}: to {told}")
     left = [
         one for one in stage.commands.read("reminder", "plan")["reminders"] if one["state"] != "sent"
     ]
@@ -356,10 +357,11 @@ def _prove(stage: _Stage) -> None:
     rows: list[dict[str, str]] = []
     names = [each["campaign"] for each in stage.commands.read("campaign", "list")["campaigns"]]
     ledger = stage.folder / "ledger.csv"
-    for name in names:
-        proof = stage.commands.read("campaign", "reconcile", name)
+    for proof in stage.commands.read("campaign", "reconcile", "--all")["campaigns"]:
         if not (proof["ok"] and proof["complete"]):
-            raise DemoFailed(f"{name} does not reconcile: {proof['problems'] or proof['deliveries']}")
+            told = proof["problems"] or proof["deliveries"]
+            raise DemoFailed(f"{proof['campaign']} does not reconcile: {told}")
+    for name in names:
         stage.commands.run("campaign", "ledger", name, "-o", str(ledger))
         rows += read_ledger(ledger)
     found = compare(read_record(stage.folder / "sink"), rows)

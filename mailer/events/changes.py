@@ -12,6 +12,7 @@ from mailer.campaigns.errors import NotAllowedNow
 from mailer.campaigns.lifecycle import cancel_campaign
 from mailer.campaigns.linking import retarget
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
+from mailer.events.audiences import interested_recipients
 from mailer.events.catalogue import link_targets, lock_event
 from mailer.events.errors import BadEventValue
 from mailer.events.fields import read_field
@@ -152,9 +153,10 @@ def apply_changes(
     """
     before = {field: getattr(event, field) for field in values if getattr(event, field) != values[field]}
     targets = link_targets(event)
+    told_at = None if _has_readers(db, event) else now
     for field, old in before.items():
         setattr(event, field, values[field])
-        _note(db, event, field, old, now=now)
+        _note(db, event, field, old, now=now, told_at=told_at)
     if "date" in before:
         event.moved_at = now
     was = event.state
@@ -162,7 +164,7 @@ def apply_changes(
         event.state = _state_after(db, event, state)
     if event.state is not was:
         before[STATE] = was
-        _note(db, event, STATE, was, now=now)
+        _note(db, event, STATE, was, now=now, told_at=told_at)
         if was is EventState.CANCELLED:
             restore_reminders(db, event)
     if before:
@@ -286,7 +288,14 @@ def _hold_back(db: Session, event: Event, *, now: datetime) -> int:
     return held_back
 
 
-def _note(db: Session, event: Event, field: str, old: object, *, now: datetime) -> None:
+def _has_readers(db: Session, event: Event) -> bool:
+    """Whether anybody has shown interest: nobody else knows how it was, and need hear of a change."""
+    return db.scalar(interested_recipients(event.id).limit(1)) is not None
+
+
+def _note(
+    db: Session, event: Event, field: str, old: object, *, now: datetime, told_at: datetime | None
+) -> None:
     db.add(
         EventChange(
             event_id=event.id,
@@ -294,6 +303,7 @@ def _note(db: Session, event: Event, field: str, old: object, *, now: datetime) 
             old=_as_text(old),
             new=_as_text(getattr(event, field)),
             at=now,
+            told_at=told_at,
         )
     )
 

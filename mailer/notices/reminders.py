@@ -1,5 +1,6 @@
 """Starting the reminders that are due."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +25,7 @@ from mailer.launch import (
     tracking_of,
 )
 from mailer.rendering.errors import LetterError, LetterNotFound
+from mailer.rendering.source import LetterSource
 from recipients.errors import ImportRunning
 from recipients.models import Recipient
 
@@ -60,8 +62,9 @@ def launch_due_reminders(
         SettingsError: something is due, and there is no sender or relay; every reminder stays due.
         DatabaseUnavailable: it went away; what has not gone stays due.
     """
+    letters = reminder_letters(tools.letters.folders)
     with database.read() as db:
-        due = _find_due(tools, db, now=now)
+        due = _find_due(tools, db, letters, now=now)
     if any(reminder.state is ReminderState.DUE for reminder in due):
         require_sending_settings(tools)
     launched = []
@@ -69,7 +72,7 @@ def launch_due_reminders(
         try:
             with database.write() as db:
                 lock_event(db, reminder.event_slug)
-                if reminder not in _find_due(tools, db, now=now):
+                if reminder not in _find_due(tools, db, letters, now=now):
                     _log.info("reminder is not due any more", **_named(reminder))
                     continue
                 if reminder.state is ReminderState.CANCELLED:
@@ -86,10 +89,12 @@ def launch_due_reminders(
     return launched
 
 
-def _find_due(tools: LaunchTools, db: Session, *, now: datetime) -> list[PlannedReminder]:
+def _find_due(
+    tools: LaunchTools, db: Session, letters: Sequence[LetterSource], *, now: datetime
+) -> list[PlannedReminder]:
     return due_reminders(
         db,
-        reminder_letters(tools.letters.folders),
+        letters,
         now=now,
         zone=tools.settings.zone,
         grace=timedelta(hours=tools.settings.reminder_grace_hours),

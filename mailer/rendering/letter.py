@@ -8,7 +8,7 @@ from jinja2 import Template, TemplateError, TemplateNotFound, TemplateSyntaxErro
 from mailer.rendering.environment import make_environment
 from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.inlining import inline_css
-from mailer.rendering.source import PARTS, LetterSource
+from mailer.rendering.source import DEFAULT_LANGUAGE, PARTS, LetterSource
 from mailer.rendering.values import LetterValues
 
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
@@ -75,7 +75,10 @@ class Letter:
         return subject, text, html
 
     def _parse(self, language: str) -> dict[str, Template]:
-        """The parts in one language; the environments keep what these extend or include."""
+        """The parts in one language; the environments keep what these extend or include.
+
+        Fragments are parsed in their own language; another that shares one parses it when asked for it.
+        """
         files = self.source.files
         plain = make_environment(files, language, autoescape=False)
         escaping = make_environment(files, language, autoescape=True)
@@ -85,11 +88,17 @@ class Letter:
 
         try:
             for path in self.source.fragments:
-                parse(path)
+                if self._language_of(path) == language:
+                    parse(path)
             return {part: parse(self.source.part(part, language)) for part in PARTS}
         except TemplateSyntaxError as error:
             place = f"{self.source.name}/{error.name}:{error.lineno}"
             raise LetterError(f"letter {place}: {error.message}") from error
+
+    def _language_of(self, path: str) -> str:
+        """The language a fragment is written in, by its folder; Danish where it names none."""
+        named = set(path.split("/")[:-1]) & set(self.source.languages)
+        return named.pop() if named else DEFAULT_LANGUAGE
 
     def _render(self, part: str, language: str, values: LetterValues) -> str:
         template = self._parts.get((part, language)) or self._parts[part, "da"]

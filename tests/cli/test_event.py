@@ -140,7 +140,7 @@ def test_a_change_says_who_was_not_told_and_how_to_tell_them(mailer: Caller, dat
 
     moved = mailer("event", "update", "nordjylland", "--date", "2014-06-18")
     assert moved.stderr == (
-        "nordjylland: date, state updated\n"
+        "nordjylland: date, state updated; it is now moved\n"
         "note: 2 recipients showed interest in nordjylland and were not told of: date;"
         " tell them with  mailer event update nordjylland --notify\n"
     )
@@ -164,16 +164,19 @@ def test_a_change_says_who_was_not_told_and_how_to_tell_them(mailer: Caller, dat
 def test_a_change_and_its_news_go_at_once(mailer: Caller, database: Database) -> None:
     mailer("event", "import", SHIPPED)
     ask(database, "nordjylland", people=1)
-    answer = mailer("event", "update", "nordjylland", "--place", "Nordkraft", "--notify", "--yes")
+    answer = mailer(
+        "event", "update", "nordjylland", "--place", "Nordkraft", "--address", "", "--notify", "--yes"
+    )
     assert answer.code == 0
     assert answer.stderr.startswith(
-        "nordjylland: place, state updated\n"
+        "nordjylland: place, address, state updated; it is now moved\n"
         "nordjylland: 1 recipient told as campaign aendring-nordjylland;"
     )
 
 
-def test_an_event_shows_its_history(mailer: Caller) -> None:
+def test_an_event_shows_its_history(mailer: Caller, database: Database) -> None:
     mailer("event", "import", SHIPPED)
+    ask(database, "nordjylland", people=1)
     mailer("event", "update", "nordjylland", "--place", "Nordkraft", "--hosted")
     shown = mailer("event", "show", "nordjylland", "--json").data
     assert (shown["hosted"], shown["state"], shown["reminders"]) == (True, "moved", None)
@@ -242,7 +245,7 @@ def test_while_recipients_are_imported_nobody_is_told_and_nothing_changes(
     ask(database, "nordjylland", people=1)
     before = mailer("event", "show", "nordjylland", "--json").stdout
     with import_at_work(database):
-        for arguments in (["cancel"], ["update", "--place", "Nordkraft", "--notify"]):
+        for arguments in (["cancel"], ["update", "--place", "Nordkraft", "--address", "", "--notify"]):
             answer = mailer("event", *arguments, "nordjylland", "--yes")
             assert (answer.code, answer.stdout) == (5, "")
             assert "an import of liste.csv is still running" in answer.stderr
@@ -262,7 +265,7 @@ def test_without_sender_or_relay_nothing_is_changed(mailer: Caller) -> None:
     mailer("event", "import", SHIPPED)
     before = mailer("event", "show", "nordjylland", "--json").stdout
     mailer.set("SMTP_RELAYS", "")
-    for arguments in (["cancel"], ["update", "--place", "Nordkraft", "--notify"]):
+    for arguments in (["cancel"], ["update", "--place", "Nordkraft", "--address", "", "--notify"]):
         answer = mailer("event", *arguments, "nordjylland", "--yes")
         assert (answer.code, answer.stdout) == (78, "")
         assert "no relay is set" in answer.stderr

@@ -76,3 +76,17 @@ def test_unread_journals_of_this_machine_keep_an_account_from_being_complete(
 
     assert (answer.data["unread_journals"], answer.data["complete"]) == (1, False)
     assert "1 unread journal on this machine" in call("campaign", "reconcile", "brev").stderr
+
+
+def test_all_campaigns_are_proved_at_once(call: Caller) -> None:
+    one = call("campaign", "reconcile", "brev", "--json").data
+
+    everything = call("campaign", "reconcile", "--all", "--json").data
+    assert (everything["ok"], everything["complete"]) == (one["ok"], one["complete"])
+    assert everything["campaigns"] == [{key: one[key] for key in everything["campaigns"][0]}]
+    assert "brev" in call("campaign", "reconcile", "--all").stdout
+
+
+def test_one_campaign_or_all_must_be_named(call: Caller) -> None:
+    assert call("campaign", "reconcile").code == 2
+    assert call("campaign", "reconcile", "brev", "--all").code == 2

@@ -19,6 +19,7 @@ from mailer.events.models import (
     ReminderState,
 )
 from mailer.events.registering import register
+from mailer.events.requests import request_reminder
 from tests.events.making import (
     EARLY,
     GRACE,
@@ -133,12 +134,18 @@ def take(db: Session, *steps: Step, slug: str = "kolding", now: datetime = LATER
 
 
 def take_each(
-    db: Session, cases: Iterable[Sequence[Step]], start: time | None = time(9, 30)
+    db: Session,
+    cases: Iterable[Sequence[Step]],
+    start: time | None = time(9, 30),
+    *,
+    is_read: bool = False,
 ) -> Iterator[Event]:
     """Events of their own, each changed step by step."""
     for number, steps in enumerate(cases):
         slug = f"moede-{number}"
         make_event(db, slug, start=start)
+        if is_read:
+            request_reminder(db, slug, make_recipient(db).id, now=NOW)
         yield take(db, *steps, slug=slug)
 
 
@@ -234,15 +241,26 @@ UNTOLD: list[tuple[list[Step], list[tuple[str, str | None, str | None]]]] = [
 
 
 def test_what_is_told_is_the_difference(db: Session) -> None:
-    events = take_each(db, [steps for steps, _ in UNTOLD], start=None)
+    events = take_each(db, [steps for steps, _ in UNTOLD], start=None, is_read=True)
     untold = [untold_changes(db, event)[1] for event in events]
     assert [[(one.field, one.old, one.new) for one in told] for told in untold] == [
         told for _, told in UNTOLD
     ]
 
 
+def test_what_changed_before_anybody_was_interested_is_nobodys_news(db: Session) -> None:
+    make_event(db, "kolding")
+    event = take(db, {"place": "Rådhuset"})
+    request_reminder(db, "kolding", make_recipient(db).id, now=LATER)
+    assert untold_changes(db, event)[1] == []
+
+    take(db, {"place": "Trapholt"})
+    assert [(one.old, one.new) for one in untold_changes(db, event)[1]] == [("Rådhuset", "Trapholt")]
+
+
 def test_an_event_known_to_be_cancelled_has_no_more_news(db: Session) -> None:
     make_event(db, "kolding")
+    request_reminder(db, "kolding", make_recipient(db).id, now=NOW)
     event = take(db, CANCELLED)
     for row in untold_changes(db, event)[0]:
         row.told_at = LATER

@@ -227,7 +227,8 @@ def reads(data: bytes) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Headers, and each part's type and content, as the standard library reads them."""
     message = message_from_bytes(data, policy=default)
     assert isinstance(message, EmailMessage)
-    parts = [(part.get_content_type(), part.get_content()) for part in message.iter_parts()]
+    leaves = [part for part in message.walk() if not part.is_multipart()]
+    parts = [(part.get_content_type(), part.get_content()) for part in leaves]
     return [(name, str(value)) for name, value in message.items()], parts
 
 
@@ -242,7 +243,7 @@ def assert_arrived_once(arrived: list[Arrived], sent: Sequence[Message]) -> None
         assert letter.sender == message.envelope.sender
         assert reads(letter.data) == reads(message.data)
         assert letter.data == message.data
-        assert [kind for kind, _ in reads(letter.data)[1]] == ["text/plain", "text/html"]
+        assert [kind for kind, _ in reads(letter.data)[1]][:2] == ["text/plain", "text/html"]
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,12 @@ from mailer.events.models import (
     ReminderRequest,
     ReminderState,
 )
+from mailer.events.requests import request_reminder
 from mailer.reports.small_numbers import people
 from mailer.runtime import Runtime
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
 from mailer.web.staff_event_words import audience, in_utc, value_of, why
+from recipients.models import Recipient
 from tests.conftest import NOW
 from tests.web.conftest import Mailing, add_event, add_recipient
 from tests.web.staffing import Staff, opened, quick, signed_in, staff
@@ -252,6 +254,8 @@ def test_what_is_missing_stands_with_the_event(signed_in: Staff, mailing: Mailin
 
 def test_the_history_tells_what_changed_and_who_was_told(signed_in: Staff, mailing: Mailing) -> None:
     with mailing.runtime.database.write() as db:
+        reader = db.scalars(select(Recipient.id).limit(1)).one()
+        request_reminder(db, "midtjylland", reader, now=NOW)
         update_event(db, "midtjylland", {"date": "2014-04-08", "reminders": "7 days"}, now=NOW)
         told = db.scalars(select(EventChange).where(EventChange.field == "date")).one()
         told.told_at, told.campaign_id = NOW, mailing.campaign_id
