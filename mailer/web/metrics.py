@@ -26,7 +26,7 @@ from starlette.routing import Route
 from mailer.campaigns.ledger import is_uncertain
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Heartbeat
 from mailer.events.alarms import MISSED_FOR
-from mailer.events.letters import reminder_letters
+from mailer.events.letters import find_letter_faults, reminder_letters
 from mailer.events.models import ReminderState
 from mailer.events.reminders import PlannedReminder, derive_reminders
 from mailer.foundation.database import DatabaseUnavailable
@@ -58,6 +58,8 @@ class Figures:
     reminders: dict[str, int]
     """Of those due about now: how many stand where."""
     reminders_overdue: int
+    unusable_letters: int
+    """Letters that cannot be read, or be used as reminders."""
     heartbeats: dict[str, datetime]
 
 
@@ -184,6 +186,7 @@ def read_figures(db: Session, runtime: Runtime) -> Figures:
         uncertain=db.scalar(select(func.count()).select_from(Delivery).where(is_uncertain())) or 0,
         reminders={state: sum(one.state is state for one in near) for state in ReminderState},
         reminders_overdue=sum(one.state is ReminderState.DUE and one.late for one in near),
+        unusable_letters=len(find_letter_faults(template_folders(runtime.settings))),
         heartbeats={row[0]: row[1] for row in db.execute(select(Heartbeat.name, Heartbeat.at))},
     )
 
@@ -241,6 +244,11 @@ def _of_database(figures: Figures | None) -> Iterable[Metric]:
         "mailer_reminders_overdue",
         "Reminders that should have left a while ago and still may.",
         figures.reminders_overdue,
+    )
+    yield GaugeMetricFamily(
+        "mailer_letters_unusable",
+        "Letters whose files cannot be read, or that make no sense as reminders; nothing of them goes.",
+        figures.unusable_letters,
     )
     heartbeats = GaugeMetricFamily(
         "mailer_heartbeat_timestamp_seconds",

@@ -112,6 +112,7 @@ BAD_REQUESTS: list[tuple[list[str], int, str]] = [
     (["update", "sjaelland", "--reminders", "14 dage"], 2, "--reminders: make no sense"),
     (["update", "sjaelland", "--state", "cancelled"], 2, "'open', 'full'"),
     (["update", "sjaelland", "--place", "Sorø", "--notify"], 2, "Add --yes"),
+    (["update", "nordjylland", "--place", "Nordkraft", "--notify"], 2, "give --address too"),
     (["update", "bornholm", "--notify", "--yes"], 4, "no event 'bornholm'"),
     (["cancel", "bornholm", "--yes"], 4, "no event 'bornholm'"),
     (["cancel", "sjaelland"], 2, "Cancel sjaelland (2014-06-17) and tell 0 recipients? Add --yes"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ from mailer.tracking.journals import (
     write_progress,
 )
 from mailer.web.draining import drain_once
+from mailer.web.metrics import read_figures
 from tests.conftest import NOW
 from tests.events.making import make_event
 from tests.web.conftest import FIREFOX, Mailing, Reader, open_reader, outage
@@ -139,7 +141,19 @@ def test_campaigns_and_their_letters_are_counted(reader: Reader, mailing: Mailin
     assert value(families, "mailer_letters_uncertain") == 0
     assert value(families, "mailer_reminders_overdue") == 0
     assert value(families, "mailer_reminders", state="blocked") == 0
+    assert value(families, "mailer_letters_unusable") == 0
     assert value(families, "mailer_heartbeat_timestamp_seconds", name="sweep") == NOW.timestamp()
+
+
+def test_a_letter_nobody_can_use_is_counted(mailing: Mailing, tmp_path: Path) -> None:
+    broken = tmp_path / "templates" / "letters" / "vi-ses"
+    broken.mkdir(parents=True)
+    (broken / "subject.txt").write_text("Vi ses", encoding="utf-8")
+    settings = mailing.runtime.settings.model_copy(update={"templates_dir": tmp_path / "templates"})
+    runtime = replace(mailing.runtime, settings=settings)
+
+    with runtime.database.read() as db:
+        assert read_figures(db, runtime).unusable_letters == 1
 
 
 def test_reminders_due_about_now_are_counted_by_state(reader: Reader, mailing: Mailing) -> None:
