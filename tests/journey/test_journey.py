@@ -88,11 +88,11 @@ def test_one_letter_from_a_csv_row_to_the_report(tmp_path: Path, database_url: s
 
 
 def test_a_killed_worker_is_replaced_and_every_letter_accounted_for(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, postgres_url: str
 ) -> None:
     write_population_csv(tmp_path / "liste.csv", 900, 7)
     slow = '[[fault]]\nat = "dot"\ndelay = 0.004\n'
-    with running_service(tmp_path, database_url, faults=slow) as service:
+    with running_service(tmp_path, postgres_url, faults=slow) as service:
         service.run("recipient", "import", "liste.csv", code=3)
         service.run("event", "import", str(EVENTS))
         service.run("campaign", "create", "brev", *BRIEF)
