@@ -115,7 +115,7 @@ def test_a_killed_worker_is_replaced_and_every_letter_accounted_for(
         proof = service.read("campaign", "reconcile", "brev")
         ledger = list(csv.DictReader(io.StringIO(service.run("campaign", "ledger", "brev"))))
 
-    assert killed >= 4
+    assert killed >= 3, "both times"
     assert proof["ok"]
     assert proof["complete"]
     got = Counter(letter.recipient.casefold() for letter in service.kept())

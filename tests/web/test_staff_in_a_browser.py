@@ -248,7 +248,7 @@ def test_a_day_is_rehearsed_without_scripts(browser: Browser, office: Runtime) -
     with serving(office) as base, browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         sign_in(page, base)
-        page.get_by_role("link", name="Påmindelser").click()
+        page.get_by_role("navigation").get_by_role("link", name="Påmindelser").click()
         page.get_by_label("Se planen, som den vil se ud").fill("2014-03-24T09:00")
         page.get_by_role("button", name="Prøv").click()
         expect(page.get_by_role("status")).to_contain_text("mandag den 24. marts 2014 kl. 9.00")
