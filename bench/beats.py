@@ -28,7 +28,8 @@ SPEED = 60.0
 BEGINS = datetime.fromisoformat("2014-03-10T08:30+01:00")
 BEATS = 3
 _LETTER = "paamindelse-dagen-foer"
-_HOURS_BEFORE = (2, 3)
+_HOURS_BEFORE = (2, 30)
+"""What fell due while all Beats were dead: too late for the first, in time for the second."""
 _DEATH = timedelta(days=1)
 _PATIENCE_SECONDS = 180.0
 _LOOK_SECONDS = 1.0
