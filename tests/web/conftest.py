@@ -14,13 +14,14 @@ import httpx
 import pytest
 import sqlalchemy.event
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
 from mailer.events.models import Event, EventState
 from mailer.foundation.database import Database
 from mailer.runtime import Runtime
+from mailer.sending.preparing import prepare_letter
 from mailer.tracking.addresses import TrackedAddresses
 from mailer.tracking.journals import drainer_lives, web_folder
 from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
@@ -108,6 +109,25 @@ class Mailing:
         build = getattr(self.addresses, purpose)
         url: str = build(self.campaign_id, position, *more)
         return url.removeprefix(self.addresses.public_url)
+
+    def freeze_letter(self, about: str | None = None) -> None:
+        """Freeze the campaign's letter and its links, as a launch leaves them."""
+        with self.runtime.database.write() as db:
+            campaign = db.get_one(Campaign, self.campaign_id)
+            letter = prepare_letter(self.runtime.letter_tools, db, campaign, now=NOW, about=about)
+            campaign.frozen_letter, campaign.dated_at = letter.frozen, NOW
+            db.execute(delete(Link).where(Link.campaign_id == campaign.id))
+            db.add_all(
+                Link(
+                    campaign_id=campaign.id,
+                    number=link.number,
+                    key=link.key,
+                    kind=link.kind,
+                    event_slug=link.event_slug,
+                    target=link.target,
+                )
+                for link in letter.links.values()
+            )
 
     def drain(self) -> int:
         """Move what the web has seen so far into the database."""

@@ -9,12 +9,11 @@ from urllib.parse import parse_qs
 
 import anyio
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import update
 
 from mailer.campaigns.models import Campaign, Delivery, Link
 from mailer.sending.addressees import addressees, read_addressee
 from mailer.sending.frozen import open_letter
-from mailer.sending.preparing import prepare_letter
 from mailer.sending.writer import LetterWriter
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.sightings import NOBODY
@@ -23,29 +22,13 @@ from mailer.web.guards import LETTER_POLICY
 from mailer.web.passing_on import FRESH_SECONDS, SharedLetters
 from mailer.web.site import open_site
 from recipients.models import Region, Sector
-from tests.conftest import NOW
 from tests.web.conftest import Mailing, Reader, open_reader, outage
 
 
 @pytest.fixture
 def posted(mailing: Mailing) -> Mailing:
     """The campaign with its letter frozen, as a launch leaves it."""
-    with mailing.runtime.database.write() as db:
-        campaign = db.get_one(Campaign, mailing.campaign_id)
-        letter = prepare_letter(mailing.runtime.letter_tools, db, campaign, now=NOW)
-        campaign.frozen_letter, campaign.dated_at = letter.frozen, NOW
-        db.execute(delete(Link).where(Link.campaign_id == campaign.id))
-        for link in letter.links.values():
-            db.add(
-                Link(
-                    campaign_id=campaign.id,
-                    number=link.number,
-                    key=link.key,
-                    kind=link.kind,
-                    event_slug=link.event_slug,
-                    target=link.target,
-                )
-            )
+    mailing.freeze_letter()
     return mailing
 
 

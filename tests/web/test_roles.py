@@ -7,17 +7,15 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from sqlalchemy import delete, make_url, select, text, update
+from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
-from mailer.campaigns.models import Campaign, Link
 from mailer.events.models import Event, Registration, RegistrationState
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import Database, open_database
 from mailer.roles import DRAINER_READS, DRAINER_WRITES, PUBLIC_READS, BadRoleName, write_grants
 from mailer.runtime import Runtime
 from mailer.schema import metadata
-from mailer.sending.preparing import prepare_letter
 from mailer.tracking.models import TrackingKind
 from mailer.web.draining import drain_once, open_drainer
 from tests.conftest import NOW
@@ -72,23 +70,9 @@ def as_drainer(roles: tuple[str, str], database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def reader(runtime: Runtime, mailing: Mailing, as_public: Database) -> Iterator[Reader]:
     """A reader of a process that has the public role."""
+    mailing.freeze_letter(about="midtjylland")
     with runtime.database.write() as db:
-        campaign = db.get_one(Campaign, mailing.campaign_id)
-        letter = prepare_letter(runtime.letter_tools, db, campaign, now=NOW, about="midtjylland")
-        campaign.frozen_letter, campaign.dated_at = letter.frozen, NOW
         db.execute(update(Event).where(Event.slug == "midtjylland").values(hosted=True, capacity=1))
-        db.execute(delete(Link))
-        db.add_all(
-            Link(
-                campaign_id=campaign.id,
-                number=link.number,
-                key=link.key,
-                kind=link.kind,
-                event_slug=link.event_slug,
-                target=link.target,
-            )
-            for link in letter.links.values()
-        )
     moments = count()
     clock = Clock(real=lambda: NOW + timedelta(microseconds=next(moments)))
     with open_reader(replace(runtime, database=as_public, clock=clock)) as opened:
