@@ -92,9 +92,13 @@ class Variant:
     """From slots and fields to what stands in those places, in their order."""
     fields: tuple[tuple[Callable[[RecipientValues], str | None], Callable[[str | None], bytes]], ...]
     """What else is filled in: what reads it, and what encodes it for its place."""
+    fixed_bytes: int
+    """The length of what is the same for everybody."""
+    is_ascii: bool
+    """Whether what is the same for everybody holds no other bytes."""
 
-    def fill(self, slots: tuple[bytes, ...], recipient: RecipientValues) -> list[bytes]:
-        """The message, in pieces.
+    def fill(self, slots: tuple[bytes, ...], recipient: RecipientValues) -> tuple[list[bytes], int]:
+        """The message in pieces, and how many bytes they are.
 
         Args:
             slots: the values of ``Recipe.tokens``.
@@ -104,8 +108,8 @@ class Variant:
         """
         fields = [encode(read(recipient)) for read, encode in self.fields]
         pieces = self.pieces.copy()
-        pieces[1::2] = self.arrange((*slots, *fields))
-        return pieces
+        pieces[1::2] = filled = self.arrange((*slots, *fields))
+        return pieces, self.fixed_bytes + sum(map(len, filled))
 
 
 @dataclass(slots=True)
@@ -351,7 +355,13 @@ class _Layout:
         """The variant; a message has two slots at least, so that arranging them makes a tuple."""
         places = [b""] * (2 * len(pieces) - 1)
         places[::2] = pieces
-        return Variant(places, itemgetter(*self._order), tuple(self._fields.values()))
+        return Variant(
+            places,
+            itemgetter(*self._order),
+            tuple(self._fields.values()),
+            fixed_bytes=sum(map(len, pieces)),
+            is_ascii=all(map(bytes.isascii, pieces)),
+        )
 
 
 def read_uses(source: LetterSource) -> Mapping[str, FieldUse]:
@@ -362,12 +372,17 @@ def read_uses(source: LetterSource) -> Mapping[str, FieldUse]:
     """
     uses = {}
     for language in source.languages:
-        environment = make_environment(source.files, language, autoescape=True)
         try:
-            uses[language] = read_fields(environment, source.texts(language))
+            uses[language] = _read_texts(tuple(source.texts(language)))
         except TemplateError as error:
             raise LetterError(f"letter {source.name}: {error}") from error
     return uses
+
+
+@functools.lru_cache(maxsize=32)
+def _read_texts(texts: tuple[str, ...]) -> FieldUse:
+    """Kept, since the trees are long to walk."""
+    return read_fields(make_environment({}, DEFAULT_LANGUAGE, autoescape=True), texts)
 
 
 def require_compilable(uses: Mapping[str, FieldUse]) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailer.foundation.settings import Settings, SettingsError, TrackingMode
-from mailer.rendering.dkim import BadKey, Signer, open_signer
+from mailer.rendering.dkim import Signer, open_signer
 from mailer.rendering.enclosures import Enclosure
+from mailer.rendering.errors import BadKey
 from mailer.rendering.letter import RenderedLetter
 from mailer.rendering.message import CommonFields, PersonalFields, compose
 from mailer.rendering.source import DEFAULT_LANGUAGE
@@ -37,12 +38,19 @@ class LetterTools:
 
 @dataclass(slots=True)
 class Message:
-    """One message, ready for a relay."""
+    """One message, ready for a relay; joined only where it leaves, for a copy takes time."""
 
     position: int
     envelope: Envelope
-    data: bytes
+    pieces: Sequence[bytes]
+    size_bytes: int
+    is_ascii: bool
     message_id: str
+
+    @property
+    def data(self) -> bytes:
+        """The whole of it."""
+        return b"".join(self.pieces)
 
 
 def render_letter(
@@ -98,7 +106,8 @@ def write_message(
     signer = dkim_signer(tools.settings)
     if signer is not None:
         data = signer.sign([data], at=letter.dated_at) + data
-    return Message(to.position, envelope_for(tools, letter, to, personal), data, personal.message_id)
+    envelope = envelope_for(tools, letter, to, personal)
+    return Message(to.position, envelope, (data,), len(data), data.isascii(), personal.message_id)
 
 
 def common_fields(tools: LetterTools, letter: CampaignLetter) -> CommonFields:

@@ -127,25 +127,25 @@ class LetterWriter:
             if tokens is None:
                 tokens = self._any_tokens[digits] = self._signer.sign_delivery(to.position)
             try:
-                variant, _, pieces = self._take(to, tokens)
+                variant, message = self._take(to, tokens)
             except NotCompilable as reason:
                 self.per_recipient_because = f"the letter {reason}"
             except Unfillable:
                 pass
             else:
-                return variant, sum(map(len, pieces))
-        return None, len(self.write(to).data)
+                return variant, message.size_bytes
+        return None, self.write(to).size_bytes
 
     def _fill(self, to: Addressee) -> Message:
-        tokens = self._signer.sign_delivery(to.position)
-        _, envelope, pieces = self._take(to, tokens)
+        _, message = self._take(to, self._signer.sign_delivery(to.position))
         if self._dkim is not None:
-            pieces.insert(0, self._dkim.sign(pieces, at=self._letter.dated_at))
-        message_id = tokens[_MESSAGE_ID].decode() + self._message_ids_at
-        return Message(to.position, envelope, b"".join(pieces), message_id)
+            signature = self._dkim.sign(message.pieces, at=self._letter.dated_at)
+            message.pieces = (signature, *message.pieces)
+            message.size_bytes += len(signature)
+        return message
 
-    def _take(self, to: Addressee, tokens: Sequence[bytes]) -> tuple[Variant, Envelope, list[bytes]]:
-        """The variant for one recipient, the envelope, and the message without signatures."""
+    def _take(self, to: Addressee, tokens: Sequence[bytes]) -> tuple[Variant, Message]:
+        """The variant for one recipient, and the message without signatures."""
         values = to.values
         variant = self._compiled_for(to).variant_for(values)
         email = to.email
@@ -160,7 +160,10 @@ class LetterWriter:
         )
         before, after = self._bounces_to
         envelope = Envelope(before + tokens[_BOUNCE].decode() + after, recipient)
-        return variant, envelope, variant.fill(slots, values)
+        pieces, size = variant.fill(slots, values)
+        is_ascii = variant.is_ascii and slots[0].isascii() and slots[1].isascii()
+        message_id = tokens[_MESSAGE_ID].decode() + self._message_ids_at
+        return variant, Message(to.position, envelope, pieces, size, is_ascii, message_id)
 
     def _pass_on_token(self, values: RecipientValues) -> bytes:
         reader = _passed_on_as(values)

@@ -49,17 +49,17 @@ def mail_command(mail: Mail, extensions: Extensions) -> str:
     Raises:
         Misfit: the relay cannot take it.
     """
-    envelope, data = mail.envelope, mail.data
+    envelope, size = mail.envelope, mail.size_bytes
     parameters = ""
     if extensions.announces_size:
-        if 0 < extensions.largest_bytes < len(data):
+        if 0 < extensions.largest_bytes < size:
             raise Misfit("the letter is too long for it")
-        parameters = f" SIZE={len(data)}"
+        parameters = f" SIZE={size}"
     if envelope.needs_smtputf8:
         if not extensions.smtputf8:
             raise Misfit("the address needs SMTPUTF8, which it does not offer")
         parameters += " SMTPUTF8"
-    if not data.isascii():
+    if not mail.is_ascii:
         if not extensions.eight_bit:
             raise Misfit("the letter needs 8BITMIME, which it does not offer")
         parameters += " BODY=8BITMIME"
@@ -76,5 +76,5 @@ def length_of(step: int, mail: Mail | None, extensions: Extensions) -> int:
     if step == Step.RCPT:
         return said + len(mail.envelope.recipient.encode())
     if step == Step.CHUNK:
-        return said + len(str(len(mail.data))) + len(mail.data)
-    return said + (len(mail.data) if step == Step.DOT else 0)
+        return said + len(str(mail.size_bytes)) + mail.size_bytes
+    return said + (mail.size_bytes if step == Step.DOT else 0)

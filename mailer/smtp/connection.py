@@ -478,7 +478,7 @@ class Connection(asyncio.BufferedProtocol):
                 self.cut(_NOT_WANTED)
                 return []
             self._awaited.append((Step.DOT, mail))
-            return [mail.data, b".\r\n"]
+            return [*mail.pieces, b".\r\n"]
         if self._dot_due:
             self._dot_due = False
             self._awaited.append((Step.EMPTY_DOT, None))
@@ -503,10 +503,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._reset_due = False
                 parts.append(b"RSET\r\n")
                 self._awaited.append((Step.RESET, None))
-            data = mail.data
             self._awaited.extend(((Step.MAIL, mail), (Step.RCPT, mail), (Step.CHUNK, mail)))
-            command += f"RCPT TO:<{mail.envelope.recipient}>\r\nBDAT {len(data)} LAST\r\n"
-            parts += (command.encode(), data)
+            command += f"RCPT TO:<{mail.envelope.recipient}>\r\nBDAT {mail.size_bytes} LAST\r\n"
+            parts += (command.encode(), *mail.pieces)
             self._in_pipe += 1
         if parts:
             self._write(parts)

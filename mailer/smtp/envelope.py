@@ -1,6 +1,7 @@
 """What the relay is told beside the letter itself (RFC 5321 §2.3.1)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,8 +41,18 @@ class Mail(Protocol):
         ...
 
     @property
-    def data(self) -> bytes:
-        """The message: lines end in CRLF, the last too, and none begins with a dot."""
+    def pieces(self) -> Sequence[bytes]:
+        """The message, to be joined: lines end in CRLF, the last too, and none begins with a dot."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it is."""
+        ...
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether it holds nothing that a relay without 8BITMIME could not take (RFC 6152)."""
         ...
 
 

@@ -60,7 +60,9 @@ class WriterInTests:
     def write(self, to: Addressee) -> Message:
         if to.position in self.lacking:
             raise RecipientValueError("the recipient has no attribute 'nummer'")
-        return Message(to.position, Envelope("bounce@coi.example", to.email), b"Hej\r\n", "id")
+        return Message(
+            to.position, Envelope("bounce@coi.example", to.email), (b"Hej\r\n",), 5, True, "id"
+        )
 
 
 @dataclass

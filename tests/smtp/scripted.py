@@ -337,6 +337,18 @@ class Letter:
     data: bytes = b"Subject: hej\r\n\r\nKaere laeser\r\n"
 
     @property
+    def pieces(self) -> tuple[bytes, ...]:
+        return self.data[:1], self.data[1:]
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    @property
+    def is_ascii(self) -> bool:
+        return self.data.isascii()
+
+    @property
     def to(self) -> str:
         return self.envelope.recipient
 
