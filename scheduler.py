@@ -4,8 +4,8 @@ Each entry only looks for what is due and finds it in the database, so a second 
 lost one makes things late, never silent.
 """
 
-from mailer.tasks.app import app
-from mailer.tasks.configuration import REMINDERS, SWEEP, TICK
+from mailer.tasks.app import app, settings
+from mailer.tasks.configuration import POLL, REMINDERS, SWEEP, TICK
 
 __all__ = ["app"]
 
@@ -21,3 +21,10 @@ app.conf.beat_schedule = {
         "options": {"queue": REMINDERS, "expires": 60.0},
     },
 }
+
+if settings.mailboxes:
+    app.conf.beat_schedule["bounces, complaints and unsubscriptions that came by mail"] = {
+        "task": POLL,
+        "schedule": 60.0,
+        "options": {"queue": REMINDERS, "expires": 60.0},
+    }

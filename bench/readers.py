@@ -8,7 +8,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic
@@ -21,6 +21,8 @@ Request = tuple[str, int, int]
 """Campaign, position and link of a click; link 0 is the pixel."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 _AGAIN_SECONDS = 0.02
+_PATIENCE_SECONDS = 30.0
+"""Nobody waits longer for an answer, nor for a connection: whatever hangs, reading comes to an end."""
 
 
 @dataclass(slots=True)
@@ -31,6 +33,8 @@ class Book:
     """By request, when it was answered, on the clock of ``monotonic``."""
     unanswered: set[Request] = field(default_factory=set)
     """Sent, and the connection broke before the answer."""
+    given_up: int = 0
+    """Connections on which an answer did not come in time, though nothing broke."""
     refused: dict[int, int] = field(default_factory=dict)
     """How many got another status than expected, by status."""
     longest_seconds: float = 0.0
@@ -79,15 +83,18 @@ class Readers:
         """One connection after the other."""
         while not self._stopped and not self.ran_out:
             try:
-                reader, writer = await asyncio.open_connection(LOOPBACK, self._port)
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    reader, writer = await asyncio.open_connection(LOOPBACK, self._port)
             except OSError:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
-            with suppress(OSError, asyncio.IncompleteReadError):
+            try:
                 await self._ask(reader, writer)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+            except TimeoutError:
+                self.book.given_up += 1
+            except (OSError, asyncio.IncompleteReadError):
+                pass
+            writer.transport.abort()
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send some requests and read their answers, until told to stop or the connection breaks."""
@@ -101,7 +108,8 @@ class Readers:
                 began = monotonic()
                 writer.write(b"".join(_spell(path) for _, path in some))
                 for request, _ in some:
-                    status = await _read_answer(reader)
+                    async with asyncio.timeout(_PATIENCE_SECONDS):
+                        status = await _read_answer(reader)
                     now = monotonic()
                     self.book.longest_seconds = max(self.book.longest_seconds, now - began)
                     waiting.remove(request)

@@ -182,6 +182,8 @@ def compare(book: Book, personal: str, rows: Counter[tuple[int, int]], counted: 
     for wrong in ("lost", "twice", "unexplained", "refused"):
         if count := getattr(account, wrong):
             account.problems.append(f"{count} {wrong}")
+    if book.given_up:
+        account.problems.append(f"{book.given_up} connections on which no answer came")
     if book.refused:
         account.problems.append(f"other answers: {book.refused}")
     return account

@@ -5,6 +5,7 @@ The servers are the product's ``mailer web`` as shipped, nginx, and the plain ro
 """
 
 import json
+import math
 import os
 import shutil
 import socket
@@ -30,6 +31,7 @@ from mailer.tracking.tokens import Tokens
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
+_LONGEST_LINE = 65_536
 _NGINX = """daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -258,13 +260,19 @@ def wait_for_drainer(web: Program, *, other_than: int | None = None) -> int:
 def wait_until_moved(stage: Stage, patience_seconds: float = 120.0) -> float:
     """Wait until every line of every web journal stands in the database; return the seconds it took.
 
+    Args:
+        patience_seconds: without any progress.
+
     Raises:
         StageFailed: it does not get there.
     """
-    began = monotonic()
+    began = moved_at = monotonic()
+    least: float = math.inf
     with asking(stage) as database:
         while (left := _unmoved_bytes(stage, database)) > 0:
-            if monotonic() - began > patience_seconds:
+            if left < least:
+                least, moved_at = left, monotonic()
+            if monotonic() - moved_at > patience_seconds:
                 raise StageFailed(f"{left} bytes of the journals were not moved:\n{stage.tail('web')}")
             sleep(_LOOK_SECONDS)
     return monotonic() - began
@@ -298,7 +306,7 @@ def _unmoved_bytes(stage: Stage, database: "psycopg.Connection[tuple[object, ...
     left = 0
     for path in (stage.state_dir / "web").glob("events-*.log"):
         try:
-            whole = path.read_bytes().rfind(b"\n") + 1
+            whole = _whole_lines_end(path)
         except FileNotFoundError:
             continue
         row = database.execute("SELECT moved FROM web_journals WHERE name = %s", [path.name]).fetchone()
@@ -307,3 +315,12 @@ def _unmoved_bytes(stage: Stage, database: "psycopg.Connection[tuple[object, ...
             continue  # moved, and removed with its row
         left += max(whole - moved, 0)
     return left
+
+
+def _whole_lines_end(path: Path) -> int:
+    """Where the last whole line of a file ends; a line is far shorter than what is looked at."""
+    with path.open("rb") as file:
+        begins = max(file.seek(0, os.SEEK_END) - _LONGEST_LINE, 0)
+        file.seek(begins)
+        found = file.read().rfind(b"\n") + 1
+    return begins + found if found else 0

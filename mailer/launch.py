@@ -10,43 +10,25 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.audience import freeze_audience
-from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.errors import LaunchRefused, NotAllowedNow
 from mailer.campaigns.lifecycle import create_campaign
 from mailer.campaigns.models import LONGEST_NAME, Batch, Campaign, CampaignState, Link
 from mailer.campaigns.timetable import Timetable, Wishes, plan_parts
 from mailer.foundation.clock import real_now
-from mailer.foundation.settings import Settings, SettingsError, TrackingMode
+from mailer.foundation.settings import SettingsError, TrackingMode
 from mailer.rendering.enclosures import Enclosure
 from mailer.sending.checks import check_events, check_settings
 from mailer.sending.findings import Finding, Gravity
 from mailer.sending.frozen import CampaignLetter, FrozenChange
-from mailer.sending.letters import LetterTools
 from mailer.sending.preflight import NOBODY, try_samples
 from mailer.sending.preparing import prepare_letter
+from mailer.sending.tools import LaunchTools
 from mailer.sending.withholding import is_withheld
-from mailer.smtp.relays import Relay
 from recipients.runs import require_no_import_running
 from recipients.segments import find_segment, select_segment
 
 _MOST_TOLD = 3
 _AT_ONCE = Wishes()
-
-
-class LaunchRefused(Exception):
-    """The campaign cannot be launched as it is; nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchTools:
-    """What a launch needs beside the database."""
-
-    letters: LetterTools
-    relays: tuple[Relay, ...]
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force."""
-        return self.letters.settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +56,7 @@ class Notice:
     """What its campaign is to be called; a number is put to it where there is one already."""
     letter: str
     event_slug: str | None
-    tracking: TrackingMode
-    legal_basis: str | None
+    """It is tracked as the latest letter that invited to it; a letter about no event is not."""
     changes: tuple[FrozenChange, ...] = ()
     enclosures: tuple[Enclosure, ...] = ()
     """Files that go with every copy, beside those the letter names itself."""
@@ -157,13 +138,14 @@ def launch_notice(
     require_no_import_running(db, real_now())
     if not db.scalar(select(func.count()).select_from(recipients.subquery())):
         return None
+    tracking, legal_basis = _tracking_of(db, notice.event_slug)
     campaign = create_campaign(
         db,
         _free_name(db, notice.name),
         letter=notice.letter,
         segment=notice.segment,
-        tracking=notice.tracking,
-        legal_basis=notice.legal_basis,
+        tracking=tracking,
+        legal_basis=legal_basis,
         now=now,
         auto_submitted=True,
     )
@@ -305,7 +287,7 @@ def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]
     return told[Gravity.WARNING]
 
 
-def tracking_of(db: Session, event_slug: str) -> tuple[TrackingMode, str | None]:
+def _tracking_of(db: Session, event_slug: str | None) -> tuple[TrackingMode, str | None]:
     """How a letter about an event is tracked, and why it may be: as the latest that invited to it."""
     told = db.scalar(
         select(Campaign)

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailer.feedback.processing import FeedbackTools
 from mailer.foundation.clock import Clock, open_clock
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.settings import Settings, SettingsError
-from mailer.launch import LaunchTools
 from mailer.schema import require_current_schema
 from mailer.sending.letters import LetterTools, list_id
-from mailer.sending.tools import SendingTools, boot_id, host_id, open_own_journal
+from mailer.sending.tools import LaunchTools, SendingTools, boot_id, host_id, open_own_journal
 from mailer.smtp.pace import Pace
 from mailer.smtp.pool import RelayPool
 from mailer.smtp.relays import BadRelay, Relay, parse_relay
@@ -43,6 +43,16 @@ class Runtime:
             SettingsError: a relay's URL makes no sense.
         """
         return LaunchTools(self.letter_tools, relays_of(self.settings))
+
+    @property
+    def feedback_tools(self) -> FeedbackTools:
+        """What it takes to act on what comes back by mail.
+
+        Raises:
+            SettingsError: neither a bounce address nor a sender is set.
+        """
+        settings = self.settings
+        return FeedbackTools(self.database, self.tokens, self.clock, settings.zone, settings.bounces_to)
 
     @contextmanager
     def sending_tools(

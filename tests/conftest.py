@@ -4,7 +4,7 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -168,10 +168,33 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def _engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Database]]:
+    """One engine of each kind for all tests: it keeps the statements that it has put into SQL.
+
+    SQLite's goes by way of a link, which points at the database of the test that runs.
+    """
+    kept: dict[str, Database] = {}
+    link = tmp_path_factory.mktemp("kept") / "mailer.sqlite"
+
+    def find(url: str) -> Database:
+        if path := url.partition("sqlite:///")[2]:
+            link.unlink(missing_ok=True)
+            link.symlink_to(path)
+            url = f"sqlite:///{link}"
+        if url not in kept:
+            kept[url] = open_database(url)
+        return kept[url]
+
+    yield find
+    for database in kept.values():
+        database.dispose()
+
+
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(database_url: str, _engines: Callable[[str], Database]) -> Iterator[Database]:
     """The opened database, once of each kind."""
-    opened = open_database(database_url)
+    opened = _engines(database_url)
     yield opened
     opened.dispose()
 

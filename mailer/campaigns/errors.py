@@ -9,5 +9,9 @@ class NotAllowedNow(Exception):
     """The campaign's state does not allow this; nothing was changed."""
 
 
+class LaunchRefused(Exception):
+    """The campaign cannot be launched as it is; nothing was changed."""
+
+
 class LinkNotFound(Exception):
     """The campaign has no such link."""

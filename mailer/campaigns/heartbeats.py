@@ -15,6 +15,12 @@ TICK_LEASE = "tick"
 """Whoever looks last for what is due by date, such as reminders, holds it for a while."""
 TICKED = "ticked"
 """All that was due by date has been started."""
+TICK_LATE = timedelta(minutes=5)
+"""It should be so every minute: after this time somebody is told."""
+POLL_LEASE = "poll"
+"""Whoever reads the mailboxes that bounces come back to holds it."""
+POLLED = "polled"
+"""All of these mailboxes could be read."""
 
 
 def note_heartbeat(db: Session, name: str, *, now: datetime) -> timedelta | None:
@@ -58,3 +64,13 @@ def take_lease(db: Session, name: str, *, now: datetime, length: timedelta) -> b
     except IntegrityError:
         return False
     return True
+
+
+def give_back_lease(db: Session, name: str, *, now: datetime, length: timedelta) -> None:
+    """Let the next one take the lease at once; for whoever took it and is through.
+
+    Args:
+        now: real time.
+        length: for which it was taken.
+    """
+    db.execute(update(Heartbeat).where(Heartbeat.name == name).values(at=now - length))

@@ -36,6 +36,7 @@ from mailer.campaigns.models import (
     UncertainPolicy,
 )
 from mailer.campaigns.proofs import find_problems
+from mailer.campaigns.refused_addresses import is_about_the_address, suppress_refused
 from recipients.models import Recipient
 
 CLAIMED = "claimed"
@@ -62,6 +63,8 @@ _MOST_TIMES_UNCERTAIN = 2
 _IN_PLACE = {"synchronize_session": False}
 """For statements over many deliveries: else SQLAlchemy fetches the key of every one it wrote."""
 _WAITING = (DeliveryState.DEFERRED, DeliveryState.UNCERTAIN)
+_REPORTED = (DeliveryState.SENT, DeliveryState.UNCERTAIN)
+"""The states that a report by mail can move a delivery out of."""
 
 
 class FenceMoved(Exception):
@@ -146,6 +149,8 @@ def finalise_batch(
     The outcome most deliveries share is written to the whole range in one statement; only the
     exceptions are named.
 
+    Addresses refused for good for what they are get no more mail from now on.
+
     Args:
         batch: as it was claimed; its fence must still hold.
         outcomes: one per delivery that came to an outcome.
@@ -163,6 +168,12 @@ def finalise_batch(
         _hand_back(db, batch, handed_back, back_at=back_at)
     if outcomes:
         _write(db, batch, outcomes, now=now, real=real)
+        refused = [
+            outcome.position
+            for outcome in outcomes
+            if outcome.state is DeliveryState.BOUNCED and is_about_the_address(outcome.enhanced_code)
+        ]
+        suppress_refused(db, batch.campaign_id, refused, now=now)
         ours = Campaign.id == batch.campaign_id
         db.execute(update(Campaign).where(ours).values(progressed_at=real, **noted))
     state = db.scalar(select(Campaign.state).where(Campaign.id == batch.campaign_id))
@@ -305,6 +316,54 @@ def settle_all_uncertain(db: Session, arrived: Select[Any, Any], *, evidence: st
     )
     assert isinstance(settled, CursorResult)
     return settled.rowcount
+
+
+def is_claimed(db: Session, campaign_id: int, position: int) -> bool:
+    """Whether the delivery's batch is at work: what became of it is written when that ends."""
+    claimed = exists().where(
+        Delivery.campaign_id == campaign_id,
+        Delivery.position == position,
+        Delivery.state == DeliveryState.PENDING,
+        in_claimed_batch(db, campaign_id),
+    )
+    return bool(db.scalar(select(claimed)))
+
+
+def note_report(
+    db: Session,
+    campaign_id: int,
+    position: int,
+    state: DeliveryState,
+    *,
+    reason: str,
+    now: datetime,
+    **noted: object,
+) -> bool:
+    """Write what came back by mail about a letter that was sent, or of which nobody knew.
+
+    A report on an uncertain letter is also the evidence that it left.
+
+    Args:
+        state: bounced or complained.
+        reason: in words that name no person.
+        now: the clock people see.
+        noted: what else is written, such as the codes that the report tells.
+
+    Returns:
+        False if the delivery is in another state, such as the one reported; nothing was changed.
+    """
+    written = db.execute(
+        update(Delivery)
+        .where(
+            Delivery.campaign_id == campaign_id,
+            Delivery.position == position,
+            Delivery.state.in_(_REPORTED),
+        )
+        .values(state=state, reason=reason, at=now, due_at=None, **noted),
+        execution_options=_IN_PLACE,
+    )
+    assert isinstance(written, CursorResult)
+    return written.rowcount == 1
 
 
 def forget_recipients(db: Session, recipients: Select[int]) -> int:

@@ -207,6 +207,12 @@ class Delivery(Base):
     """Why, in words that name no person: the relay's text with addresses removed."""
 
 
+DOWNLOAD = "download"
+"""The kind of a link to something one keeps."""
+REGISTRATION = "registration"
+"""The kind of a link to where one registers: to click it is no registration."""
+
+
 class Link(Base):
     """A tracked link of a campaign; its target may be corrected or filled in after the letters left."""
 

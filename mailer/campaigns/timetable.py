@@ -9,12 +9,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from itertools import islice, takewhile
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-import holidays
+from mailer.campaigns.public_holidays import public_holidays
 
 PART_EVERY = timedelta(minutes=1)
 """A spread audience is cut so that a part leaves about once a minute."""
@@ -29,7 +28,7 @@ _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": _ONE_DAY}
 
 
 class BadTimetable(Exception):
-    """A span or hours that cannot be read or kept; the message says what to write."""
+    """A span, hours or a moment that cannot be read or kept; the message says what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +225,26 @@ def parse_hours(text: str) -> Hours:
     return Hours(begin, end)
 
 
+def parse_moment(text: str, zone: ZoneInfo) -> datetime:
+    """The moment, in UTC, that a text such as ``2014-03-07T09:00`` names (ISO 8601).
+
+    Args:
+        zone: in which it is read where it has no offset.
+
+    Raises:
+        BadTimetable: it names none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            return resolve_local(moment.date(), moment.time(), zone)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadTimetable(
+            f"{text!r} is no moment: write a time such as 2014-03-07T09:00 or 2014-03-21T09:00+01:00"
+        ) from error
+
+
 def resolve_local(day: date, wall: time, zone: ZoneInfo) -> datetime:
     """The moment, in UTC, that clocks on the wall show (RFC 5545 §3.3.5).
 
@@ -237,7 +256,7 @@ def resolve_local(day: date, wall: time, zone: ZoneInfo) -> datetime:
 
 def is_working_day(day: date) -> bool:
     """Whether the day is neither weekend nor Danish public holiday."""
-    return day.weekday() < 5 and day not in _public_holidays(day.year)
+    return day.weekday() < 5 and day not in public_holidays(day.year)
 
 
 def _between(windows: Iterator[Window], start: datetime, end: datetime) -> Iterator[Window]:
@@ -247,8 +266,3 @@ def _between(windows: Iterator[Window], start: datetime, end: datetime) -> Itera
 
 def _clock(minutes: int) -> str:
     return f"{minutes // 60}:{minutes % 60:02}" if minutes % 60 else str(minutes // 60)
-
-
-@cache
-def _public_holidays(year: int) -> frozenset[date]:
-    return frozenset(holidays.country_holidays("DK", years=year))

@@ -1,7 +1,6 @@
 """`mailer campaign queue`: the launch, at once or by a timetable."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import TypeVar
 
 import click
@@ -20,8 +19,8 @@ from mailer.campaigns.timetable import (
     Wishes,
     parse_hours,
     parse_span,
-    resolve_local,
 )
+from mailer.cli.moments import read_moment
 from mailer.cli.output import (
     confirm,
     count_of,
@@ -29,6 +28,7 @@ from mailer.cli.output import (
     print_json,
     runtime_of,
     say,
+    say_not_rung,
     yes_option,
 )
 from mailer.launch import Launched, launch_campaign, require_sending_settings
@@ -98,7 +98,7 @@ def queue(
     refused for now wait for them too.
     """
     runtime = runtime_of(ctx)
-    at = _moment(runtime, moment)
+    at = None if moment is None else read_moment(runtime, moment, option="--at")
     with runtime.database.read() as db:
         row = find_campaign(db, name)
         if row.state != CampaignState.DRAFT:
@@ -138,7 +138,7 @@ def queue(
     for note in launched.notes:
         say(f"note: {note}")
     if launched.state == CampaignState.SENDING and not rung:
-        say("rung: false - no Redis answered; the sweep finds the campaign within ten seconds")
+        say_not_rung()
     say(f"{_plan(launched, runtime)}; follow with  mailer campaign status {name} --watch")
 
 
@@ -163,15 +163,3 @@ def _whom(db: Session, segment: str | None, allowed: Sequence[str] | None) -> st
     count = db.scalar(reached.where(~is_suppressed(), matches_patterns(allowed))) or 0
     trial = " (trial mode)" if allowed is not None else ""
     return f"{f'segment {segment}' if segment else 'everybody'}, {count_of(count, 'recipient')}{trial}"
-
-
-def _moment(runtime: Runtime, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.UsageError(f"--at {text}: write a time such as 2014-03-07T09:00") from error
-    if moment.tzinfo is None:
-        return resolve_local(moment.date(), moment.time(), runtime.settings.zone)
-    return moment

@@ -2,7 +2,7 @@
 
 from sqlalchemy.exc import OperationalError
 
-from mailer.campaigns.errors import CampaignNotFound, LinkNotFound, NotAllowedNow
+from mailer.campaigns.errors import CampaignNotFound, LaunchRefused, LinkNotFound, NotAllowedNow
 from mailer.embedded.errors import (
     AlreadyRunning,
     BadFaults,
@@ -18,10 +18,10 @@ from mailer.events.errors import (
     RegistrationClosed,
     RegistrationNotFound,
 )
+from mailer.feedback.errors import AlreadyPolling
 from mailer.foundation.clock import BadClock
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import SettingsError
-from mailer.launch import LaunchRefused
 from mailer.rendering.errors import LetterError, LetterNotFound, RecipientValueError
 from mailer.reports.meetings import BadMeetings, BadText, MeetingNotFound
 from mailer.schema import SchemaBehind
@@ -70,6 +70,7 @@ _CODES: dict[type[Exception], int] = {
     FaultsNotFound: NOT_FOUND,
     NotAllowedNow: NOT_NOW,
     AlreadyRunning: NOT_NOW,
+    AlreadyPolling: NOT_NOW,
     ImportRunning: NOT_NOW,
     RegistrationClosed: NOT_NOW,
     SegmentExists: NOT_NOW,

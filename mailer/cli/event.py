@@ -1,6 +1,6 @@
 """`mailer event`: what people register for, taken in, listed, filled in, moved and called off."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mailer.cli.output import (
     print_table,
     runtime_of,
     say,
+    say_not_rung,
     yes_option,
 )
 from mailer.events.audiences import interested_recipients
@@ -31,7 +32,7 @@ from mailer.events.errors import BadEventValue
 from mailer.events.fields import FIELDS
 from mailer.events.importing import import_events
 from mailer.events.models import Event, EventState
-from mailer.events.registering import count_seats
+from mailer.events.registering import count_seats, full_events, state_of
 from mailer.launch import require_sending_settings
 from mailer.notices.changes import ToldChanges, cancel_and_tell, tell_changes
 from mailer.runtime import Runtime
@@ -64,7 +65,8 @@ def import_(ctx: click.Context, file: Path, encoding: str | None, as_json: bool)
             encoding=encoding,
             public_url=runtime.settings.public_url,
         )
-        touched = [_as_data(db, find_event(db, slug)) for slug in (*done.added, *done.updated)]
+        full = full_events(db)
+        touched = [_as_data(db, find_event(db, slug), full) for slug in (*done.added, *done.updated)]
     if as_json:
         refused = [
             {"entry": bad.number, "line": bad.line, "slug": bad.slug, "reason": bad.reason}
@@ -78,6 +80,7 @@ def import_(ctx: click.Context, file: Path, encoding: str | None, as_json: bool)
                 "refused": refused,
                 "changed": done.updated,
                 "left_out": done.left_out,
+                "held_back": done.held_back,
             }
         )
     else:
@@ -86,6 +89,9 @@ def import_(ctx: click.Context, file: Path, encoding: str | None, as_json: bool)
         say(f"left out, for they are no fields of an event: {', '.join(done.left_out)}")
     for bad in done.refused:
         say(f"refused: {file}: {bad}")
+    if done.held_back:
+        letters = count_of(done.held_back, "letter")
+        say(f"{letters} about events as they were had not left and will not")
     for data in touched:
         _note_two_pages(data)
         _note_untold(data)
@@ -100,7 +106,8 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     """All events, by date."""
     runtime = runtime_of(ctx)
     with runtime.database.read() as db:
-        events = [_as_data(db, found) for found in list_events(db)]
+        full = full_events(db)
+        events = [_as_data(db, found, full) for found in list_events(db)]
     if as_json:
         print_json({"events": events})
         return
@@ -140,7 +147,7 @@ def show(ctx: click.Context, slug: str, as_json: bool) -> None:
     runtime = runtime_of(ctx)
     with runtime.database.read() as db:
         found = find_event(db, slug)
-        data = _as_data(db, found)
+        data = _as_data(db, found, full_events(db))
         history = [
             {
                 "field": change.field,
@@ -230,7 +237,7 @@ def update(
             done = update_event(db, slug, changes, now=now, state=EventState(state) if state else None)
             if notify:
                 told = tell_changes(runtime.launch_tools, db, slug, now=now)
-            data = _as_data(db, find_event(db, slug))
+            data = _as_data(db, find_event(db, slug), full_events(db))
     except BadEventValue as error:
         hint = f"--{error.field.replace('_', '-')}"
         raise click.BadParameter(error.reason, ctx=ctx, param_hint=hint) from error
@@ -278,7 +285,7 @@ def cancel(ctx: click.Context, slug: str, no_notify: bool, yes: bool, as_json: b
     )
     rung = _ring(runtime, done.told)
     with runtime.database.read() as db:
-        data = _as_data(db, find_event(db, slug))
+        data = _as_data(db, find_event(db, slug), full_events(db))
     if as_json:
         print_json(
             {
@@ -297,13 +304,13 @@ def cancel(ctx: click.Context, slug: str, no_notify: bool, yes: bool, as_json: b
     _say_rung(done.told, rung=rung)
 
 
-def _as_data(db: Session, found: Event) -> dict[str, Any]:
+def _as_data(db: Session, found: Event, full: Collection[int]) -> dict[str, Any]:
     seats = count_seats(db, [found.id])[found.id]
     _, untold = untold_changes(db, found)
     return {
         **{field: getattr(found, field) for field in FIELDS},
         "timezone": found.timezone,
-        "state": found.state,
+        "state": state_of(found, full),
         "sequence": found.sequence,
         "interested": _count_interested(db, found),
         "registered": seats.seated,
@@ -364,7 +371,7 @@ def _say_held_back(letters: int) -> None:
 
 def _say_rung(told: ToldChanges | None, *, rung: bool) -> None:
     if told is not None and told.campaign_id is not None and not rung:
-        say("rung: false - no Redis answered; the sweep finds the campaign within ten seconds")
+        say_not_rung()
 
 
 def _note_two_pages(data: dict[str, Any]) -> None:

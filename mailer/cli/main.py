@@ -39,6 +39,7 @@ NOUNS = {
         "mailer.cli.campaign:campaign",
         "Create, preview, test, queue, follow, prove campaigns.",
     ),
+    "bounce": ("mailer.cli.bounce:bounce", "What comes back by mail."),
     "reminder": ("mailer.cli.reminder:reminder", "What is due when, and to how many."),
     "report": ("mailer.cli.report:report", "How it went."),
     "tracking": (

@@ -56,6 +56,11 @@ def runtime_of(ctx: click.Context) -> Runtime:
     return runtime
 
 
+def say_not_rung() -> None:
+    """Tell that letters are ready and no worker heard of it, which costs seconds and no letter."""
+    say("rung: false - no Redis answered; the sweep finds the campaign within ten seconds")
+
+
 def say(message: str) -> None:
     """Tell a person something that is not data."""
     click.echo(message, err=True)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from mailer.cli.errors import DONE_IN_PART
 from mailer.cli.lists import FieldOfHeading, encoding_option, rejects_option, tell_import
 from mailer.cli.output import json_option, print_json, print_table, progress, runtime_of, say
-from mailer.events.linking import link_registrations
+from mailer.events.matching import link_registrations
 from recipients.addresses import hash_address, parse_address
 from recipients.columns import Column
 from recipients.errors import BadAddress

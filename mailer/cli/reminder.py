@@ -1,13 +1,12 @@
 """`mailer reminder`: what is due when, to how many, and why not."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 
-from mailer.campaigns.timetable import resolve_local
+from mailer.cli.moments import read_moment
 from mailer.cli.output import (
     confirm,
     count_of,
@@ -16,15 +15,17 @@ from mailer.cli.output import (
     print_table,
     runtime_of,
     say,
+    say_not_rung,
     yes_option,
 )
 from mailer.events.alarms import remedy_of
 from mailer.events.audiences import AudienceRule
-from mailer.events.letters import find_letter_faults, reminder_letters
-from mailer.events.models import Reminder, ReminderState
-from mailer.events.outcomes import list_outcomes
-from mailer.events.reminders import ALL_SEATS_TAKEN, PlannedReminder, plan_reminders
-from mailer.notices.reminders import LaunchedReminder, launch_due_reminders
+from mailer.events.letters import find_letter_faults
+from mailer.events.models import ReminderState
+from mailer.events.outcomes import name_campaigns
+from mailer.events.policy import policy_of
+from mailer.events.reminders import PlannedReminder, derive_reminders, plan_reminders
+from mailer.notices.reminders import launch_due_reminders
 from mailer.runtime import Runtime, template_folders
 from mailer.tasks.ring import ring
 
@@ -48,10 +49,10 @@ def reminder() -> None:
 def plan(ctx: click.Context, moment: str | None, as_json: bool) -> None:
     """Every reminder of every event: when, to how many, and why not if not; --json has the letters."""
     runtime = runtime_of(ctx)
-    now = _read_moment(runtime, moment)
-    planned = _plan(runtime, now)
+    now = _now(runtime, moment)
+    planned, campaigns = _look(runtime, now, plan_reminders)
     if as_json:
-        print_json({"now": now, "reminders": [_as_data(one) for one in planned]})
+        print_json({"now": now, "reminders": [_as_data(one, campaigns) for one in planned]})
         return
     rules = [rule for rule in AudienceRule if any(one.rule is rule for one in planned)]
     print_table(
@@ -60,7 +61,7 @@ def plan(ctx: click.Context, moment: str | None, as_json: bool) -> None:
     )
     _tell_holes(planned)
     for fault in find_letter_faults(template_folders(runtime.settings)):
-        say(fault)
+        say(str(fault))
 
 
 @reminder.command("list")
@@ -69,29 +70,28 @@ def plan(ctx: click.Context, moment: str | None, as_json: bool) -> None:
 def list_(ctx: click.Context, as_json: bool) -> None:
     """The reminders that have gone or were called off, and when."""
     runtime = runtime_of(ctx)
-    zone = runtime.settings.zone
-    with runtime.database.read() as db:
-        sent = list_outcomes(db)
+    planned, campaigns = _look(runtime, runtime.clock.now(), derive_reminders)
+    gone = sorted(((one.at, one) for one in planned if one.at), key=lambda each: each[0])
     if as_json:
-        rows = [_outcome_as_data(row, slug, name, zone) for row, slug, name in sent]
-        print_json({"reminders": rows})
+        print_json({"reminders": [_as_data(one, campaigns) for _, one in gone]})
         return
     print_table(
         ["event", "on", "lead", "rule", "was due (local)", "went (local)", "to", "state", "campaign"],
         [
             [
-                slug,
-                row.event_date,
-                row.lead,
-                row.rule,
-                row.due_at.astimezone(zone),
-                row.at.astimezone(zone),
-                row.audience,
-                _state(row.state, late=row.late),
-                name,
+                one.event_slug,
+                one.event_date,
+                one.lead,
+                one.rule,
+                one.local_time,
+                at,
+                one.audience,
+                _state(one),
+                campaigns.get(one.campaign_id),
             ]
-            for row, slug, name in sent
+            for at, one in gone
         ],
+        zone=runtime.settings.zone,
     )
 
 
@@ -103,62 +103,51 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 def run(ctx: click.Context, moment: str | None, yes: bool, as_json: bool) -> None:
     """Send what is due: the scheduler's tick by hand. A reminder that has gone never goes again."""
     runtime = runtime_of(ctx)
-    now = _read_moment(runtime, moment)
-    due = _find_due(runtime, now)
+    now = _now(runtime, moment)
+    planned, _ = _look(runtime, now, plan_reminders)
+    due = _still_due(planned)
     if due:
         reminders = count_of(len({(one.event_slug, one.lead) for one in due}), "reminder")
         what = f"{reminders} to {count_of(sum(one.audience for one in due), 'recipient')}"
         confirm(f"Send {what}?", yes=yes)
     tried = launch_due_reminders(runtime.launch_tools, runtime.database, now=now)
-    launched = [one for one in tried if one.audience]
-    campaigns = [one.campaign_id for one in tried if one.campaign_id is not None]
-    rung = bool(campaigns) and ring(runtime.settings, campaigns)
+    started = [one.campaign_id for one in tried if one.campaign_id is not None]
+    rung = bool(started) and ring(runtime.settings, started)
+    planned, campaigns = _look(runtime, now, derive_reminders)
+    launched = [one for one in planned if one.campaign_id in started]
+    launched.sort(key=lambda one: started.index(one.campaign_id or 0))
     if as_json:
-        print_json({"now": now, "reminders": [_launched_as_data(one) for one in launched], "rung": rung})
+        rows = [_as_data(one, campaigns) for one in launched]
+        print_json({"now": now, "reminders": rows, "rung": rung})
     else:
         for one in launched:
             late = ", late" if one.late else ""
             what = f"{one.event_slug}, {one.lead} before, {one.rule}: to {one.audience}{late}"
-            say(f"{what} as campaign {one.campaign_name}")
+            say(f"{what} as campaign {campaigns[one.campaign_id]}")
         if not launched:
             say("nobody is to be reminded" if due else "nothing is due")
         elif not rung:
-            say("rung: false - Redis cannot be reached; the next sweep finds the letters")
-    stuck = _find_due(runtime, now) if due else []
-    if stuck:
+            say_not_rung()
+    if due and (stuck := _still_due(planned)):
         raise click.ClickException(f"{count_of(len(stuck), 'reminder')} could not go: see the log above")
 
 
-def _find_due(runtime: Runtime, now: datetime) -> list[PlannedReminder]:
-    return [one for one in _plan(runtime, now) if one.state is ReminderState.DUE]
+def _still_due(planned: Sequence[PlannedReminder]) -> list[PlannedReminder]:
+    return [one for one in planned if one.state is ReminderState.DUE]
 
 
-def _read_moment(runtime: Runtime, text: str | None) -> datetime:
+def _now(runtime: Runtime, moment: str | None) -> datetime:
     """The moment a person named, in UTC; the clock's if none was."""
-    if text is None:
-        return runtime.clock.now()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"must look like 2014-03-21T09:00 or 2014-03-21T09:00+01:00, not {text!r}",
-            param_hint="--now",
-        ) from error
-    if moment.tzinfo is None:
-        return resolve_local(moment.date(), moment.time(), runtime.settings.zone)
-    return moment
+    return runtime.clock.now() if moment is None else read_moment(runtime, moment, option="--now")
 
 
-def _plan(runtime: Runtime, now: datetime) -> list[PlannedReminder]:
-    letters = reminder_letters(template_folders(runtime.settings))
+def _look(
+    runtime: Runtime, now: datetime, ask: Callable[..., list[PlannedReminder]]
+) -> tuple[list[PlannedReminder], Mapping[int | None, str]]:
+    """The plan, with or without the audiences of what has not gone, and the campaigns' names."""
+    policy = policy_of(runtime.settings, template_folders(runtime.settings))
     with runtime.database.read() as db:
-        return plan_reminders(
-            db,
-            letters,
-            now=now,
-            zone=runtime.settings.zone,
-            grace=timedelta(hours=runtime.settings.reminder_grace_hours),
-        )
+        return ask(db, policy, now=now), name_campaigns(db)
 
 
 def _alike(planned: Sequence[PlannedReminder]) -> list[list[PlannedReminder]]:
@@ -173,8 +162,8 @@ def _alike(planned: Sequence[PlannedReminder]) -> list[list[PlannedReminder]]:
 def _row(group: Sequence[PlannedReminder], rules: Sequence[AudienceRule]) -> list[object]:
     """To how many by each rule, and how these stand."""
     first, audiences = group[0], {one.rule: one.audience for one in group}
-    state = _state(first.state, late=first.late)
-    if first.reason == ALL_SEATS_TAKEN:
+    state = _state(first)
+    if first.waits_for_seats:
         state = f"not while {first.reason}"
     elif first.reason:
         state = f"{state}: {first.reason}"
@@ -197,13 +186,14 @@ def _tell_holes(planned: Sequence[PlannedReminder]) -> None:
         say(f"blocked until known: {remedy_of(group)}")
 
 
-def _state(state: ReminderState, *, late: bool) -> str:
-    return f"{state}, late" if late else str(state)
+def _state(one: PlannedReminder) -> str:
+    return f"{one.state}, late" if one.late else str(one.state)
 
 
-def _as_data(one: PlannedReminder) -> dict[str, Any]:
+def _as_data(one: PlannedReminder, campaigns: Mapping[int | None, str]) -> dict[str, Any]:
     return {
         "event": one.event_slug,
+        "event_date": one.event_date,
         "lead": one.lead,
         "rule": one.rule,
         "due_at": one.due_at,
@@ -211,34 +201,9 @@ def _as_data(one: PlannedReminder) -> dict[str, Any]:
         "audience": one.audience,
         "state": one.state,
         "late": one.late,
-        "reason": one.reason,
+        "reason": None if one.reason is None else str(one.reason),
         "letter": one.letter,
         "campaign_id": one.campaign_id,
-    }
-
-
-def _outcome_as_data(row: Reminder, slug: str, campaign: str | None, zone: ZoneInfo) -> dict[str, Any]:
-    return {
-        "event": slug,
-        "event_date": row.event_date,
-        "lead": row.lead,
-        "rule": row.rule,
-        "due_at": row.due_at,
-        "local_time": row.due_at.astimezone(zone),
-        "audience": row.audience,
-        "state": row.state,
-        "late": row.late,
-        "campaign": campaign,
-        "at": row.at,
-    }
-
-
-def _launched_as_data(one: LaunchedReminder) -> dict[str, Any]:
-    return {
-        "event": one.event_slug,
-        "lead": one.lead,
-        "rule": one.rule,
-        "campaign": one.campaign_name,
-        "audience": one.audience,
-        "late": one.late,
+        "campaign": campaigns.get(one.campaign_id),
+        "at": one.at,
     }

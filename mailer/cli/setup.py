@@ -74,6 +74,7 @@ suppression_key = "{suppression_key}"
 
 # Where bounce messages and replies go, and the list's name; by default the sender's domain.
 # bounce_address = "bounce@eksempel.example"
+# bounce_mailboxes = "imaps://bounce:password@imap.eksempel.example/INBOX"
 # reply_to = "svar@eksempel.example"
 # list_id = "brev.eksempel.example"
 

@@ -13,12 +13,13 @@ import click
 import redis
 
 from mailer.campaigns.attention import find_alarms, unended_campaigns
-from mailer.campaigns.heartbeats import SWEEP, TICKED, last_heartbeat
+from mailer.campaigns.heartbeats import POLLED, SWEEP, TICK_LATE, TICKED, last_heartbeat
 from mailer.campaigns.progress import Progress, look_at
 from mailer.cli.output import json_option, print_json, print_table, runtime_of, say, settings_of
 from mailer.embedded.processes import PidFile
 from mailer.events.alarms import find_reminder_alarms
-from mailer.events.letters import find_letter_faults, reminder_letters
+from mailer.events.letters import find_letter_faults
+from mailer.events.policy import policy_of
 from mailer.events.reminders import derive_reminders
 from mailer.foundation.clock import Clock, real_now
 from mailer.foundation.database import DatabaseUnavailable
@@ -38,7 +39,7 @@ from mailer.tracking.watching import watch_journals
 
 _ANSWER_SECONDS = 3.0
 _SWEEP_LATE = timedelta(seconds=60)
-_TICK_LATE = timedelta(minutes=5)
+_POLL_LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +120,23 @@ def _look_at_web_journals(settings: Settings, overview: Overview) -> None:
 def _look_into_database(runtime: Runtime, overview: Overview) -> None:
     settings, now, shown = runtime.settings, real_now(), runtime.clock.now()
     folders = template_folders(settings)
+    policy = policy_of(settings, folders)
     with runtime.database.read() as db:
         overview.processes.append(Part("database", ok=True, detail="reachable, and fits this version"))
         overview.processes.append(_sweep(last_heartbeat(db, SWEEP), now))
         overview.processes.append(_tick(last_heartbeat(db, TICKED), now))
+        if settings.mailboxes:
+            overview.processes.append(_poll(last_heartbeat(db, POLLED), now))
         overview.campaigns += [
             look_at(db, campaign, now=now, shown=shown, zone=settings.zone)
             for campaign in unended_campaigns(db)
         ]
         alarms = find_alarms(db, now=now, shown=shown, uncertain_alarm=settings.uncertain_alarm)
         overview.alarms += map(str, alarms)
-        plan = derive_reminders(
-            db,
-            reminder_letters(folders),
-            now=shown,
-            zone=settings.zone,
-            grace=timedelta(hours=settings.reminder_grace_hours),
-        )
+        plan = derive_reminders(db, policy, now=shown)
         overview.alarms += find_report_alarms(db, settings, folders, now=shown)
-    warning = timedelta(days=settings.reminder_warning_days)
-    overview.alarms += map(str, find_reminder_alarms(plan, now=shown, warning=warning))
-    overview.alarms += find_letter_faults(folders)
+    overview.alarms += map(str, find_reminder_alarms(plan, now=shown, warning=policy.warning))
+    overview.alarms += map(str, find_letter_faults(folders))
 
 
 def _sweep(last: datetime | None, now: datetime) -> Part:
@@ -160,10 +157,21 @@ def _tick(last: datetime | None, now: datetime) -> Part:
     if last is None:
         return Part("reminders", ok=None, detail="nobody has looked yet for what is due")
     said = _say_length(now - last)
-    if now - last > _TICK_LATE:
+    if now - last > TICK_LATE:
         said += "; it should every minute: if  mailer up  runs, its log says why"
         return Part("reminders", ok=False, detail=f"what is due has not been started for {said}")
     return Part("reminders", ok=True, detail=f"whatever was due {said} ago has been started")
+
+
+def _poll(last: datetime | None, now: datetime) -> Part:
+    """Every minute the mailboxes that bounces come back to are read."""
+    if last is None:
+        return Part("bounce mailboxes", ok=False, detail="have never all been read")
+    said = _say_length(now - last)
+    if now - last > _POLL_LATE:
+        said += "; they should every minute: see  mailer bounce poll"
+        return Part("bounce mailboxes", ok=False, detail=f"have not all been read for {said}")
+    return Part("bounce mailboxes", ok=True, detail=f"were read {said} ago")
 
 
 def _say_length(length: timedelta) -> str:

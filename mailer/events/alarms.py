@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from mailer.events.models import ReminderState
-from mailer.events.reminders import PlannedReminder, say_hole
+from mailer.events.reasons import Reason, ReasonKind
+from mailer.events.reminders import PlannedReminder
 
 MISSED_FOR = timedelta(days=7)
 """So long a missed reminder is told: by then somebody knows, and nothing can be done."""
@@ -23,7 +24,8 @@ class ReminderAlarm:
     due_at: datetime
     local_time: datetime
     """The same moment as clocks show it where people plan."""
-    reason: str
+    reason: Reason | None
+    """None for one that is due: nobody knows what keeps it."""
     remedy: str | None
     """The command that mends it."""
 
@@ -37,7 +39,7 @@ class ReminderAlarm:
             case ReminderState.BLOCKED:
                 line = f"{which} is due {when} and blocked: {self.reason}"
             case _:
-                line = f"{which} was due {when}: {self.reason}"
+                line = f"{which} was due {when}: it should have gone and has not"
         return line if self.remedy is None else f"{line}; see  {self.remedy}"
 
 
@@ -85,18 +87,20 @@ def _as_alarm(group: Sequence[PlannedReminder]) -> ReminderAlarm:
     first = group[0]
     lacking = tuple(dict.fromkeys(field for one in group for field in one.lacking))
     faults = [one.reason for one in group if one.reason and one.letter is None]
-    reason = faults[0] if faults else say_hole(lacking) if lacking else first.reason
+    reason = faults[0] if faults else first.reason
+    if lacking and not faults:
+        reason = Reason(ReasonKind.LACKING, fields=lacking)
     remedy = None
     if first.state is ReminderState.BLOCKED:
         remedy = remedy_of(group)
     elif first.state is ReminderState.DUE:
-        reason, remedy = "it should have gone and has not", "mailer reminder run"
+        remedy = "mailer reminder run"
     return ReminderAlarm(
         first.event_slug,
         first.lead,
         first.state,
         first.due_at,
         first.local_time,
-        reason or "",
+        reason,
         remedy,
     )

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from mailer.events.attendance_rows import Attendance
-from mailer.events.linking import link_registrations
+from mailer.events.matching import link_registrations
 from mailer.events.models import Registration, RegistrationSource, RegistrationState
 from mailer.events.registering import lock_seats
 from mailer.foundation.database import UTCDateTime, begin_write

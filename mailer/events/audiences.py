@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, exists, or_, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
 from mailer.campaigns.audience import is_suppressed
-from mailer.campaigns.models import Campaign, Delivery, Link
+from mailer.campaigns.models import REGISTRATION, Campaign, Delivery, Link
 from mailer.events.models import Event, Registration, RegistrationState, ReminderRequest
 from mailer.foundation.settings import TrackingMode
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
@@ -115,7 +115,7 @@ def _clicked(event_id: int, until: datetime | None) -> Select[int | None]:
     more.
     """
     telling = select(Link.campaign_id).join(Event, Event.slug == Link.event_slug)
-    telling = telling.where(Event.id == event_id, Link.kind == "registration")
+    telling = telling.where(Event.id == event_id, Link.kind == REGISTRATION)
     clicked = (
         select(Delivery.recipient_id)
         .join(
@@ -132,7 +132,7 @@ def _clicked(event_id: int, until: datetime | None) -> Select[int | None]:
         .join(Recipient, Recipient.id == Delivery.recipient_id)
         .where(
             Event.id == event_id,
-            Link.kind == "registration",
+            Link.kind == REGISTRATION,
             or_(
                 Campaign.tracking == TrackingMode.PERSONAL,
                 (Campaign.tracking == TrackingMode.CONSENT)

@@ -1,7 +1,8 @@
 """The events themselves: found, listed, and where links about them lead."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,7 +25,7 @@ def find_event(db: Session, slug: str) -> Event:
 
 
 def lock_event(db: Session, slug: str) -> Event:
-    """The event as it stands, to be changed by nobody else until this transaction ends.
+    """The event as it stands, to be changed by nobody else until this transaction ends; its seats too.
 
     Raises:
         EventNotFound: there is none.
@@ -32,7 +33,7 @@ def lock_event(db: Session, slug: str) -> Event:
     locking = (
         select(Event)
         .where(Event.slug == slug)
-        .with_for_update(key_share=True)  # whoever registers meanwhile need not wait
+        .with_for_update(key_share=True)  # rows that refer to it can be written meanwhile
         .execution_options(populate_existing=True)
     )
     return db.scalar(locking) or find_event(db, slug)
@@ -51,6 +52,16 @@ def upcoming_events(db: Session, today: date) -> list[Event]:
     """
     coming = select(Event).where(Event.state != EventState.CANCELLED, Event.date >= today)
     return list(db.scalars(coming.order_by(Event.date, Event.slug)))
+
+
+def is_over(event: Event, now: datetime) -> bool:
+    """Whether the day of the event has passed, where it is."""
+    return event.date < now.astimezone(ZoneInfo(event.timezone)).date()
+
+
+def takes_place(event: Event, now: datetime) -> bool:
+    """Whether one can still go there."""
+    return event.state is not EventState.CANCELLED and not is_over(event, now)
 
 
 def link_targets(event: Event) -> Mapping[str, str]:

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, datetime, time
 
 from sqlalchemy import case, exists, func, select, update
 from sqlalchemy.orm import Session
@@ -18,9 +17,9 @@ from mailer.events.errors import BadEventValue
 from mailer.events.fields import read_field
 from mailer.events.models import Event, EventChange, EventState, Registration, RegistrationState
 from mailer.events.outcomes import call_off_reminders, restore_reminders
+from mailer.events.policy import ReminderPolicy
 from mailer.events.registering import fill_seats
 from mailer.foundation.clock import real_now
-from mailer.rendering.source import LetterSource
 
 STATE = "state"
 TOLD_FIELDS = ("title", "date", "time", "place", "address", "programme_url", "registration_url", STATE)
@@ -104,15 +103,11 @@ def update_event(
     return apply_changes(db, event, values, now=now, state=state)
 
 
-def cancel_event(
-    db: Session, slug: str, letters: Sequence[LetterSource], *, now: datetime, grace: timedelta
-) -> CalledOff:
+def cancel_event(db: Session, slug: str, policy: ReminderPolicy, *, now: datetime) -> CalledOff:
     """Call an event off, with what was still to be sent of it; registrations stay as they are.
 
     Args:
-        letters: as ``reminder_letters`` gives them.
         now: the clock people see.
-        grace: how late a reminder may still go.
 
     Raises:
         EventNotFound: there is no such event.
@@ -122,7 +117,7 @@ def cancel_event(
     """
     event = lock_event(db, slug)
     require_takes_place(event)
-    reminders = call_off_reminders(db, event, letters, now=now, grace=grace)
+    reminders = call_off_reminders(db, event, policy, now=now)
     done = apply_changes(db, event, {}, now=now, state=EventState.CANCELLED)
     return CalledOff(len(reminders), done.held_back)
 
@@ -213,11 +208,6 @@ def untold_changes(db: Session, event: Event) -> tuple[list[EventChange], list[D
     if event.state is EventState.CANCELLED and STATE not in [one.field for one in differences]:
         differences = []
     return rows, differences
-
-
-def is_over(event: Event, now: datetime) -> bool:
-    """Whether the day of the event has passed."""
-    return event.date < now.astimezone(ZoneInfo(event.timezone)).date()
 
 
 def _merge(rows: Sequence[EventChange]) -> list[Difference]:

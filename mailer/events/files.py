@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from mailer.events.calendar_files import read_calendar
+from mailer.events.calendar_reading import read_calendar
 from mailer.events.entries import EventEntry, RawEntry, RefusedEntry, read_entries
 from mailer.events.errors import BadEventFile, EventFileNotFound
 from mailer.events.fields import shown

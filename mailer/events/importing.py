@@ -29,6 +29,8 @@ class EventImport:
     refused: tuple[RefusedEntry, ...]
     left_out: tuple[str, ...]
     """Headings of a table that name no field of an event."""
+    held_back: int = 0
+    """How many letters about events as they were had not left, and never will."""
 
 
 def import_events(
@@ -58,7 +60,7 @@ def import_events(
     locking = select(Event).order_by(Event.id).with_for_update(key_share=True)
     known = {event.slug: event for event in db.scalars(locking)}
     by_mark = {slug.rpartition("-")[2]: event for slug, event in known.items()}
-    unchanged = 0
+    unchanged = held_back = 0
     refused: list[RefusedEntry] = []
     added: list[str] = []
     updated: list[str] = []
@@ -74,12 +76,15 @@ def import_events(
         elif event is None:
             db.add(_new_event(entry, timezone, now))
             added.append(entry.slug)
-        elif not cancelled and apply_changes(db, event, _values(entry, event), now=now).changed:
-            updated.append(event.slug)
-        else:
+        elif cancelled:
             unchanged += 1
+        else:
+            done = apply_changes(db, event, _values(entry, event), now=now)
+            updated += [event.slug] if done.changed else []
+            unchanged += 0 if done.changed else 1
+            held_back += done.held_back
     db.flush()
-    return EventImport(tuple(added), tuple(updated), unchanged, tuple(refused), file.left_out)
+    return EventImport(tuple(added), tuple(updated), unchanged, tuple(refused), file.left_out, held_back)
 
 
 def location_of(event: Event) -> str:

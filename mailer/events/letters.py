@@ -8,6 +8,7 @@ from mailer.events.audiences import AudienceRule
 from mailer.events.dates import Lead, parse_lead
 from mailer.events.errors import BadLead
 from mailer.events.fields import FIELDS
+from mailer.events.reasons import Reason, ReasonKind
 from mailer.events.schedules import ScheduledLead, parse_schedule
 from mailer.foundation.log import get_log
 from mailer.rendering.errors import LetterError
@@ -24,7 +25,7 @@ class Occasion:
     rule: AudienceRule
     letter: LetterSource | None
     """None where no letter can go; ``fault`` says why."""
-    fault: str | None = None
+    fault: Reason | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -36,20 +37,34 @@ class Occasion:
         return (*needs, *(("time",) if self.lead.unit == "hour" and "time" not in needs else ()))
 
 
+@dataclass(frozen=True, slots=True)
+class LetterFault:
+    """Why a letter cannot be used; as text, in English, it names letter and reason."""
+
+    letter: str
+    is_readable: bool
+    """Whether it can be read, and only what it says of reminders makes no sense."""
+    text: str
+
+    def __str__(self) -> str:
+        """A line for the command line."""
+        return self.text
+
+
 def reminder_letters(folders: Sequence[Path]) -> list[LetterSource]:
     """The letters that are reminders: those whose manifest says whom they are for, or when they go.
 
     One that cannot be read or makes no sense is left out and logged: it must not hold up the others.
     """
     letters, faults = _read_letters(folders)
-    for name, fault in faults.items():
-        _log.error("letter cannot be used as a reminder", letter=name, error=fault)
+    for fault in faults:
+        _log.error("letter cannot be used as a reminder", letter=fault.letter, error=fault.text)
     return letters
 
 
-def find_letter_faults(folders: Sequence[Path]) -> list[str]:
-    """Why letters cannot be read, or be used as reminders: a line for each of them."""
-    return list(_read_letters(folders)[1].values())
+def find_letter_faults(folders: Sequence[Path]) -> list[LetterFault]:
+    """Why letters cannot be read, or be used as reminders: one for each of them."""
+    return _read_letters(folders)[1]
 
 
 def check_reminder(letter: LetterSource) -> None:
@@ -89,7 +104,8 @@ def list_occasions(schedule: str | None, letters: Sequence[LetterSource]) -> lis
         try:
             entries = parse_schedule(schedule)
         except BadLead as error:  # written past every check
-            return [Occasion(Lead(1, "day"), AudienceRule.ASKED, None, f"reminders: {error}")]
+            fault = Reason(ReasonKind.BAD_SCHEDULE, fault=str(error))
+            return [Occasion(Lead(1, "day"), AudienceRule.ASKED, None, fault)]
     named: dict[Lead, list[str]] = {}
     for entry in entries:
         named.setdefault(entry.lead, []).extend([entry.letter] if entry.letter else [])
@@ -114,9 +130,9 @@ def _occasions_at(
     wanted = [known[name] for name in names if name in known]
     fault = None
     if strangers:
-        fault = f"no reminder letter {strangers[0]!r}; there are: {', '.join(sorted(known)) or 'none'}"
+        fault = Reason(ReasonKind.UNKNOWN_LETTER, letters=(strangers[0],), known=tuple(sorted(known)))
     elif not wanted and not usual:
-        fault = f"no letter goes {lead} before an event unless it is named:  {lead}: LETTER"
+        fault = Reason(ReasonKind.NO_LETTER, lead=str(lead))
     served = False
     for rule in AudienceRule:
         serving = [letter for letter in wanted if rule in letter.rules]
@@ -125,8 +141,8 @@ def _occasions_at(
             continue
         served = True
         if fault is None and len(serving) > 1:
-            both = " and ".join(letter.name for letter in serving)
-            yield Occasion(lead, rule, None, f"letters {both} are both for this reminder: name one")
+            both = Reason(ReasonKind.TWO_LETTERS, letters=tuple(letter.name for letter in serving))
+            yield Occasion(lead, rule, None, both)
         else:
             yield Occasion(lead, rule, None if fault else serving[0], fault)
     if not served:
@@ -143,14 +159,16 @@ def _by_lead(
     return found
 
 
-def _read_letters(folders: Sequence[Path]) -> tuple[list[LetterSource], dict[str, str]]:
-    letters, faults = [], {}
+def _read_letters(folders: Sequence[Path]) -> tuple[list[LetterSource], list[LetterFault]]:
+    letters: list[LetterSource] = []
+    faults: list[LetterFault] = []
     for name in list_letters(folders):
+        letter = None
         try:
             letter = load_letter(name, folders)
             check_reminder(letter)
         except LetterError as error:
-            faults[name] = str(error)
+            faults.append(LetterFault(name, letter is not None, str(error)))
         else:
             letters.append(letter)
     return [letter for letter in letters if letter.rules], faults

@@ -1,8 +1,7 @@
 """What became of reminders: each goes or is called off once, whoever tries."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from collections.abc import Mapping
+from datetime import datetime
 
 from sqlalchemy import Select, delete, select
 from sqlalchemy.exc import IntegrityError
@@ -11,8 +10,8 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.models import Campaign, Delivery
 from mailer.events.errors import AlreadySent
 from mailer.events.models import Event, Reminder, ReminderState
+from mailer.events.policy import ReminderPolicy
 from mailer.events.reminders import PlannedReminder, derive_reminders, is_late
-from mailer.rendering.source import LetterSource
 
 _STILL_TO_COME = frozenset({ReminderState.PLANNED, ReminderState.DUE, ReminderState.BLOCKED})
 
@@ -59,16 +58,14 @@ def store_outcome(
 
 
 def call_off_reminders(
-    db: Session, event: Event, letters: Sequence[LetterSource], *, now: datetime, grace: timedelta
+    db: Session, event: Event, policy: ReminderPolicy, *, now: datetime
 ) -> list[Reminder]:
     """Store that the reminders of an event that still might go never will.
 
     Args:
         event: before its state says that it does not take place.
-        letters: as ``reminder_letters`` gives them.
-        grace: how late a reminder may still go.
     """
-    plan = derive_reminders(db, letters, now=now, zone=ZoneInfo(event.timezone), grace=grace)
+    plan = derive_reminders(db, policy, now=now)
     return [
         store_outcome(db, planned, ReminderState.CANCELLED, now=now)
         for planned in plan
@@ -96,12 +93,9 @@ def reminded_since(planned: PlannedReminder) -> Select[int | None]:
     )
 
 
-def list_outcomes(db: Session) -> list[tuple[Reminder, str, str | None]]:
-    """The reminders that have gone or were called off, each with event slug and campaign name."""
+def name_campaigns(db: Session) -> Mapping[int | None, str]:
+    """The names of the campaigns as which reminders went, by their ids."""
     rows = db.execute(
-        select(Reminder, Event.slug, Campaign.name)
-        .join(Event, Event.id == Reminder.event_id)
-        .outerjoin(Campaign, Campaign.id == Reminder.campaign_id)
-        .order_by(Reminder.at, Reminder.id)
+        select(Campaign.id, Campaign.name).join(Reminder, Reminder.campaign_id == Campaign.id)
     )
-    return [(reminder, slug, name) for reminder, slug, name in rows]
+    return {row[0]: row[1] for row in rows}

@@ -3,12 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session, load_only
 
-from mailer.events.catalogue import find_event
+from mailer.events.catalogue import find_event, takes_place
 from mailer.events.errors import RegistrationClosed
 from mailer.events.models import (
     Event,
@@ -65,7 +64,7 @@ def register(db: Session, slug: str, recipient_id: int, *, now: datetime) -> Reg
         db.flush()
     else:
         return registration
-    _move_up(db, event, _free_seats(db, event), now=now)
+    _move_up(db, event, free_seats(event, _count_seated(db, event.id)), now=now)
     return registration
 
 
@@ -106,7 +105,7 @@ def fill_seats(db: Session, event: Event, *, now: datetime) -> int:
     event = lock_seats(db, event.id)
     if not takes_place(event, now):
         return 0
-    return len(_move_up(db, event, _free_seats(db, event), now=now))
+    return len(_move_up(db, event, free_seats(event, _count_seated(db, event.id)), now=now))
 
 
 def find_registration(db: Session, event_id: int, recipient_id: int) -> Registration | None:
@@ -145,6 +144,23 @@ def full_events(db: Session) -> frozenset[int]:
     return frozenset(db.scalars(said.union(taken)))
 
 
+def state_of(event: Event, full: Collection[int]) -> EventState:
+    """The state of an event as everybody is told it: full also where all of our own seats are taken.
+
+    Args:
+        full: as ``full_events`` gives it.
+    """
+    is_full = event.id in full and event.state is not EventState.CANCELLED
+    return EventState.FULL if is_full else event.state
+
+
+def free_seats(event: Event, seated: int) -> int | None:
+    """How many more can have a seat, with so many seated; None is no limit."""
+    if event.state is EventState.FULL:
+        return 0
+    return None if event.capacity is None else max(0, event.capacity - seated)
+
+
 def lock_seats(db: Session, event_id: int) -> Event:
     """The event as it stands, its seats in nobody else's hands until this transaction ends.
 
@@ -152,12 +168,6 @@ def lock_seats(db: Session, event_id: int) -> Event:
     name. It keeps no row from referring to the event. On SQLite whoever may write is alone already.
     """
     return db.get_one(Event, event_id, populate_existing=True, with_for_update={"key_share": True})
-
-
-def takes_place(event: Event, now: datetime) -> bool:
-    """Whether one can still go there: an event is over on the day after it, where it is."""
-    today = now.astimezone(ZoneInfo(event.timezone)).date()
-    return event.state is not EventState.CANCELLED and event.date >= today
 
 
 def _why_closed(event: Event, now: datetime) -> str | None:
@@ -179,13 +189,6 @@ def _count_seated(db: Session, event_id: int) -> int:
         Registration.event_id == event_id, Registration.state == RegistrationState.SEATED
     )
     return db.scalar(counting) or 0
-
-
-def _free_seats(db: Session, event: Event) -> int | None:
-    """How many more can sit; None is no limit."""
-    if event.state is EventState.FULL:
-        return 0
-    return None if event.capacity is None else max(0, event.capacity - _count_seated(db, event.id))
 
 
 def _move_up(db: Session, event: Event, most: int | None, *, now: datetime) -> list[Registration]:

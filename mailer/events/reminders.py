@@ -20,14 +20,13 @@ from mailer.events.models import (
     Reminder,
     ReminderState,
 )
+from mailer.events.policy import ReminderPolicy
+from mailer.events.reasons import Reason, ReasonKind
 from mailer.events.registering import full_events
-from mailer.rendering.source import LetterSource
 
 ON_TIME = timedelta(minutes=10)
 """A reminder that leaves within this time of its due moment is not late: some ticks may fail."""
 
-ALL_SEATS_TAKEN = "all seats are taken"
-"""Why a reminder to come would not go now; it goes if a seat is free again at its moment."""
 _WANT_A_SEAT = frozenset({AudienceRule.CLICKED, AudienceRule.REGION})
 """They are told that they can still register."""
 
@@ -40,11 +39,12 @@ class PlannedReminder:
     event_slug: str
     event_title: str
     event_date: date
-    """The event's date, which it is about."""
+    """The event's date, which it is about, or was about."""
     lead: str
     rule: AudienceRule
     letter: str | None
-    """The name of the letter that is sent; None where there is none that could be."""
+    """The name of the letter that is sent; None where there is none that could be, or it has gone and is
+    planned no more."""
     due_at: datetime
     """UTC."""
     local_time: datetime
@@ -56,7 +56,7 @@ class PlannedReminder:
     """To how many it goes, or went."""
     late: bool = False
     """Went, or would go now, so long after its moment that it should be told."""
-    reason: str | None = None
+    reason: Reason | None = None
     """Why it does not go, or that it went for another time; None where there is nothing to say."""
     lacking: tuple[str, ...] = ()
     """The event's fields that its text needs and that are not known."""
@@ -66,39 +66,34 @@ class PlannedReminder:
     """When it went or was called off; None where that is not stored."""
     campaign_id: int | None = None
 
+    @property
+    def waits_for_seats(self) -> bool:
+        """Whether it would not go now, and will if a seat is free again at its moment."""
+        return self.reason is not None and self.reason.kind is ReasonKind.SEATS_TAKEN
+
 
 def plan_reminders(
     db: Session,
-    letters: Sequence[LetterSource],
+    policy: ReminderPolicy,
     *,
     now: datetime,
-    zone: ZoneInfo,
-    grace: timedelta,
 ) -> list[PlannedReminder]:
-    """Every reminder of every event, by the moment it is due.
-
-    Args:
-        letters: as ``reminder_letters`` gives them.
-        zone: in which local times are shown; events are computed in their own.
-        grace: how late a reminder may still go.
-    """
-    plan = derive_reminders(db, letters, now=now, zone=zone, grace=grace)
+    """Every reminder of every event, by the moment it is due."""
+    plan = derive_reminders(db, policy, now=now)
     return _count_audiences(db, plan, now=now)
 
 
 def due_reminders(
     db: Session,
-    letters: Sequence[LetterSource],
+    policy: ReminderPolicy,
     *,
     now: datetime,
-    zone: ZoneInfo,
-    grace: timedelta,
 ) -> list[PlannedReminder]:
     """The reminders to send now, and those called off whose moment has come; the last to fall due first.
 
     Audiences are not counted.
     """
-    plan = derive_reminders(db, letters, now=now, zone=zone, grace=grace)
+    plan = derive_reminders(db, policy, now=now)
     due = [
         planned
         for planned in plan
@@ -110,53 +105,55 @@ def due_reminders(
 
 def derive_reminders(
     db: Session,
-    letters: Sequence[LetterSource],
+    policy: ReminderPolicy,
     *,
     now: datetime,
-    zone: ZoneInfo,
-    grace: timedelta,
 ) -> list[PlannedReminder]:
     """The plan without the audiences of what has not gone; reads nothing about anybody."""
     return lay_out_reminders(
         list_events(db),
-        letters,
+        policy,
         stored=db.scalars(select(Reminder)).all(),
         full=full_events(db),
         history=_read_history(db),
         now=now,
-        zone=zone,
-        grace=grace,
     )
 
 
 def lay_out_reminders(
     events: Iterable[Event],
-    letters: Sequence[LetterSource],
+    policy: ReminderPolicy,
     *,
     stored: Iterable[Reminder],
     full: Collection[int],
     history: Iterable[EventChange],
     now: datetime,
-    zone: ZoneInfo,
-    grace: timedelta,
 ) -> list[PlannedReminder]:
     """The plan, by what is known of the events and of what has become of their reminders.
+
+    What went or was called off is in it for good, also where the event has moved since, or gets other
+    reminders now.
 
     Args:
         full: the ids of events that nobody more gets a seat at.
         history: the changes of dates and states, and what was filled in; oldest first.
     """
-    outcomes = {(row.event_id, row.lead, row.rule, row.event_date): row for row in stored}
+    outcomes: dict[int, dict[tuple[str, str, date], Reminder]] = {}
+    for outcome in stored:
+        key = (outcome.lead, outcome.rule, outcome.event_date)
+        outcomes.setdefault(outcome.event_id, {})[key] = outcome
     past: dict[int, list[EventChange]] = {}
     for change in history:
         past.setdefault(change.event_id, []).append(change)
     plan: list[PlannedReminder] = []
+    left_over: list[PlannedReminder] = []
     for event in events:
-        occasions = list_occasions(event.reminders, letters)
+        gone = outcomes.get(event.id, {})
+        occasions = list_occasions(event.reminders, policy.letters)
         for occasion in occasions:
             served = frozenset(one.rule for one in occasions if one.lead == occasion.lead)
-            planned = _plan_one(event, occasion, served, zone)
-            row = outcomes.get((event.id, planned.lead, planned.rule, event.date))
+            planned = _plan_one(event, occasion, served, policy.zone)
+            row = gone.pop((planned.lead, planned.rule, event.date), None)
             if row is not None:
                 planned = _as_stored(planned, row, event)
             else:
@@ -167,11 +164,13 @@ def lay_out_reminders(
                     past.get(event.id, []),
                     is_full=event.id in full,
                     now=now,
-                    grace=grace,
+                    grace=policy.grace,
                 )
             plan.append(planned)
+        left_over += [_left_over(row, event, policy.zone) for row in gone.values()]
     return sorted(
-        _drop_overtaken(_drop_doubled(plan)), key=lambda planned: (planned.due_at, planned.event_slug)
+        [*_drop_overtaken(_drop_doubled(plan)), *left_over],
+        key=lambda planned: (planned.due_at, planned.event_slug),
     )
 
 
@@ -200,13 +199,30 @@ def _plan_one(
     )
 
 
+def _left_over(row: Reminder, event: Event, zone: ZoneInfo) -> PlannedReminder:
+    """What went or was called off and is planned no more: the event or its reminders have changed."""
+    stored = PlannedReminder(
+        event_id=event.id,
+        event_slug=event.slug,
+        event_title=event.title,
+        event_date=row.event_date,
+        lead=row.lead,
+        rule=AudienceRule(row.rule),
+        letter=None,
+        due_at=row.due_at,
+        local_time=row.due_at.astimezone(zone),
+        state=row.state,
+    )
+    return _as_stored(stored, row, event)
+
+
 def _as_stored(planned: PlannedReminder, row: Reminder, event: Event) -> PlannedReminder:
     """The reminder as it went or was called off, whatever has become of the event since."""
     reason = None
     if row.state is ReminderState.CANCELLED:
         reason = _why_called_off(event, planned.rule)
-    elif abs(planned.due_at - row.due_at) > ON_TIME:
-        reason = "went for the former time"
+    elif row.event_date != event.date or abs(planned.due_at - row.due_at) > ON_TIME:
+        reason = Reason(ReasonKind.FORMER_TIME)
     return replace(
         planned,
         due_at=row.due_at,
@@ -233,28 +249,28 @@ def _judge(
     """Judge by the clock and by what the event lacks what has neither gone nor been called off."""
     if event.state is EventState.CANCELLED or (is_full and planned.rule in _WANT_A_SEAT):
         waits = event.state is not EventState.CANCELLED and planned.due_at > now
-        reason = ALL_SEATS_TAKEN if waits else _why_called_off(event, planned.rule)
+        reason = Reason(ReasonKind.SEATS_TAKEN) if waits else _why_called_off(event, planned.rule)
         return replace(planned, state=ReminderState.CANCELLED, reason=reason)
     lacking = tuple(need for need in occasion.needs if getattr(event, need) is None)
-    hole = occasion.fault or (say_hole(lacking) if lacking else None)
+    hole = occasion.fault or (Reason(ReasonKind.LACKING, fields=lacking) if lacking else None)
     planned = replace(planned, reason=hole, lacking=lacking)
     moved_at = _moved_at(event, past, grace)
     if moved_at is not None and planned.due_at <= moved_at <= now:
-        return _missed(planned, "due before the event was moved", is_moot=True)
+        return _missed(planned, Reason(ReasonKind.MOVED), is_moot=True)
     if now > planned.due_at + grace:
         if planned.due_at <= event.created_at <= now:
-            return _missed(planned, "due before the event was taken in", is_moot=True)
+            return _missed(planned, Reason(ReasonKind.TAKEN_IN), is_moot=True)
         restored_at = _restored_at(past)
         if restored_at is not None and planned.due_at + grace < restored_at <= now:
-            return _missed(planned, "due while the event was cancelled", is_moot=True)
+            return _missed(planned, Reason(ReasonKind.WAS_CANCELLED), is_moot=True)
         filled = {change.field: change.at for change in past if change.old is None}
         known = {need: filled.get(need, event.created_at) for need in occasion.needs}
-        too_late = [need for need, at in known.items() if planned.due_at + grace < at <= now]
+        lacked = tuple(need for need, at in known.items() if planned.due_at + grace < at <= now)
         hours = round(grace.total_seconds() / 3600)
-        why = f"no {_listed(too_late)} in time" if too_late else f"more than {hours} hours late"
-        return _missed(planned, hole or why)
+        why = Reason(ReasonKind.TOO_LATE, hours=hours)
+        return _missed(planned, hole or (Reason(ReasonKind.LACKED, fields=lacked) if lacked else why))
     if now >= _begins(event):
-        return _missed(planned, hole or "the event had begun")
+        return _missed(planned, hole or Reason(ReasonKind.HAD_BEGUN))
     if hole:
         return replace(planned, state=ReminderState.BLOCKED)
     if now >= planned.due_at:
@@ -262,23 +278,14 @@ def _judge(
     return planned
 
 
-def say_hole(lacking: Sequence[str]) -> str:
-    """What an event lacks, in words: ``no place and no time yet``."""
-    return f"no {_listed(lacking)} yet"
-
-
-def _listed(fields: Sequence[str]) -> str:
-    return " and no ".join(field.replace("_", " ") for field in fields)
-
-
-def _missed(planned: PlannedReminder, reason: str, *, is_moot: bool = False) -> PlannedReminder:
+def _missed(planned: PlannedReminder, reason: Reason, *, is_moot: bool = False) -> PlannedReminder:
     return replace(planned, state=ReminderState.MISSED, late=False, reason=reason, moot=is_moot)
 
 
-def _why_called_off(event: Event, rule: AudienceRule) -> str:
+def _why_called_off(event: Event, rule: AudienceRule) -> Reason:
     if event.state is EventState.CANCELLED:
-        return "the event does not take place"
-    return "all seats were taken" if rule in _WANT_A_SEAT else "it was called off"
+        return Reason(ReasonKind.CANCELLED)
+    return Reason(ReasonKind.SEATS_WERE_TAKEN if rule in _WANT_A_SEAT else ReasonKind.CALLED_OFF)
 
 
 def _begins(event: Event) -> datetime:
@@ -325,7 +332,7 @@ def _drop_doubled(plan: Sequence[PlannedReminder]) -> list[PlannedReminder]:
     for planned in plan:
         nearest = last.get((planned.event_id, planned.rule, planned.due_at), planned.lead)
         if nearest != planned.lead and planned.state is not ReminderState.SENT:
-            reason = f"the one {nearest} before is due at the same moment"
+            reason = Reason(ReasonKind.SAME_MOMENT, lead=nearest)
             planned = replace(  # noqa: PLW2901
                 planned, state=ReminderState.CANCELLED, late=False, reason=reason, lacking=()
             )
@@ -346,7 +353,7 @@ def _drop_overtaken(plan: Sequence[PlannedReminder]) -> Iterator[PlannedReminder
     for planned in plan:
         overtaken_by = latest.get((planned.event_id, planned.rule), planned.due_at)
         if planned.state is ReminderState.DUE and planned.due_at < overtaken_by:
-            yield _missed(planned, "the next reminder of the event goes instead")
+            yield _missed(planned, Reason(ReasonKind.OVERTAKEN))
         else:
             yield planned
 

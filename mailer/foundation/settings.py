@@ -40,6 +40,7 @@ SECRETS = frozenset(
         "drain_database_url",
         "redis_url",
         "smtp_relays",
+        "bounce_mailboxes",
         "secret_key",
         "secret_keys_old",
         "suppression_key",
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     suppression_key: SecretStr | None = None
     sender: str | None = None
     bounce_address: str | None = None
+    bounce_mailboxes: SecretStr | None = None
     reply_to: str | dict[str, str] | None = None
     list_id: str | None = None
     dkim: str | list[str] | None = None
@@ -323,6 +325,11 @@ class Settings(BaseSettings):
         return self.smtp_relays.get_secret_value().split() if self.smtp_relays else []
 
     @property
+    def mailboxes(self) -> list[str]:
+        """The URLs of the mailboxes that bounces come back to, as given (secret: hold passwords)."""
+        return self.bounce_mailboxes.get_secret_value().split() if self.bounce_mailboxes else []
+
+    @property
     def sender_address(self) -> str:
         """The bare address of the sender.
 
@@ -382,6 +389,16 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The zone in which people plan."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def reminder_grace(self) -> timedelta:
+        """How late what is due by date may still go."""
+        return timedelta(hours=self.reminder_grace_hours)
+
+    @property
+    def reminder_warning(self) -> timedelta:
+        """How long before it is due it is told that something cannot go."""
+        return timedelta(days=self.reminder_warning_days)
 
     @property
     def retry_waits(self) -> tuple[timedelta, ...]:
@@ -453,6 +470,16 @@ def settings_path() -> Path:
     return Path(os.environ.get("MAILER_CONFIG") or SETTINGS_FILE).absolute()
 
 
+@functools.lru_cache(maxsize=8)
+def _settings_from(path: Path) -> type[Settings]:
+    """Settings that look into this file whenever they are made; the class is dear to make."""
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    return FromFile
+
+
 def load_settings(path: Path | None = None, **flags: object) -> Settings:
     """Read the settings in force.
 
@@ -468,11 +495,9 @@ def load_settings(path: Path | None = None, **flags: object) -> Settings:
     if named and not path.is_file():
         raise SettingsError(f"no such settings file: {path}")
 
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=path)
-
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     try:
-        return FromFile(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+        return _settings_from(path)(**given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -1,1 +1,1 @@
-"""Letters that an event causes by itself: reminders, news of what changed, answers to who registered."""
+"""Letters that go by themselves: reminders, news of what changed, answers to who registered, reports."""

@@ -1,20 +1,21 @@
 """Telling those who showed interest in an event what became of it: each change once."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.errors import NotAllowedNow
 from mailer.events.audiences import interested_recipients
-from mailer.events.catalogue import lock_event
-from mailer.events.changes import Difference, cancel_event, is_over, untold_changes
+from mailer.events.catalogue import is_over, lock_event
+from mailer.events.changes import Difference, cancel_event, untold_changes
 from mailer.events.errors import AlreadySent
-from mailer.events.letters import reminder_letters
 from mailer.events.models import EventState
+from mailer.events.policy import policy_of
 from mailer.foundation.database import Database
-from mailer.launch import LaunchTools, Notice, launch_notice, require_sending_settings, tracking_of
+from mailer.launch import Notice, launch_notice, require_sending_settings
 from mailer.sending.frozen import FrozenChange
+from mailer.sending.tools import LaunchTools
 
 CHANGE_LETTER = "aendring"
 CANCELLATION_LETTER = "aflysning"
@@ -70,13 +71,10 @@ def tell_changes(tools: LaunchTools, db: Session, slug: str, *, now: datetime) -
         raise NotAllowedNow(f"{slug} is over: nobody is told of changes any more")
     require_sending_settings(tools)
     letter = CANCELLATION_LETTER if event.state is EventState.CANCELLED else CHANGE_LETTER
-    tracking, legal_basis = tracking_of(db, slug)
     notice = Notice(
         name=f"{letter}-{slug}",
         letter=letter,
         event_slug=slug,
-        tracking=tracking,
-        legal_basis=legal_basis,
         changes=tuple(FrozenChange(one.field, one.old, one.new) for one in differences),
     )
     launched = launch_notice(tools, db, notice, interested_recipients(event.id), now=now)
@@ -104,12 +102,11 @@ def cancel_and_tell(
         EventNotFound, SettingsError, ImportRunning, LetterNotFound, LetterError, LaunchRefused: as
             ``tell_changes``; nothing was changed.
     """
-    letters = reminder_letters(tools.letters.folders)
-    grace = timedelta(hours=tools.settings.reminder_grace_hours)
+    policy = policy_of(tools.settings, tools.letters.folders)
     while True:
         try:
             with database.write() as db:
-                called_off = cancel_event(db, slug, letters, now=now, grace=grace)
+                called_off = cancel_event(db, slug, policy, now=now)
                 told = tell_changes(tools, db, slug, now=now) if tell else None
         except AlreadySent:  # this moment, by a tick: one less to call off
             continue

@@ -1,71 +1,24 @@
 """Answering those who registered: you have a seat, you wait, you have a seat now, you are taken off."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, or_, select, true, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.audience import is_suppressed
-from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.errors import LaunchRefused, NotAllowedNow
 from mailer.campaigns.models import Delivery
-from mailer.events.catalogue import lock_event
-from mailer.events.models import Event, EventState, Registration, RegistrationSource, RegistrationState
-from mailer.events.registering import lock_seats, takes_place
+from mailer.events.catalogue import lock_event, takes_place
+from mailer.events.models import Registration
 from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.log import get_log
-from mailer.launch import (
-    LaunchRefused,
-    LaunchTools,
-    Notice,
-    launch_notice,
-    require_sending_settings,
-    tracking_of,
-)
+from mailer.launch import Notice, launch_notice, require_sending_settings
+from mailer.notices.news import NEWS, News, events_with_news, is_to_be_told
 from mailer.rendering.errors import LetterError, LetterNotFound
+from mailer.sending.tools import LaunchTools
 from recipients.errors import ImportRunning
-from recipients.models import Recipient, SuppressionScope
-
-PAUSE = timedelta(minutes=15)
-"""So long whoever was told something hears nothing else: who comes and goes gets no letter a minute."""
+from recipients.models import Recipient
 
 _log = get_log(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """What has become of a registration, and the letter that tells it."""
-
-    letter: str
-    state: RegistrationState
-    told: Sequence[RegistrationState | None]
-    """What its person believes until then."""
-    is_urgent: bool = False
-    """Told at once, even after other news: they can come, and did nothing for it this moment."""
-
-    def applies(self, now: datetime) -> ColumnElement[bool]:
-        """True for a registration of whose person this is not known, and which has settled."""
-        believed = [
-            Registration.told.is_(None) if told is None else Registration.told == told
-            for told in self.told
-        ]
-        has_settled = Registration.told.is_(None) | (Registration.changed_at <= now - PAUSE)
-        return (
-            (Registration.state == self.state)
-            & or_(*believed)
-            & (true() if self.is_urgent else has_settled)
-        )
-
-
-_SEATED, _WAITING, _CANCELLED = RegistrationState
-_NEWS = (
-    _News("tilmelding", _SEATED, (None, _CANCELLED)),
-    _News("venteliste", _WAITING, (None, _CANCELLED, _SEATED)),
-    _News("plads", _SEATED, (_WAITING,), is_urgent=True),
-    _News("afmelding", _CANCELLED, (_SEATED, _WAITING)),
-)
-"""Nothing is said of what nobody was told: registered and cancelled within a minute is no news."""
 
 
 def launch_confirmations(tools: LaunchTools, database: Database, *, now: datetime) -> list[int]:
@@ -86,19 +39,12 @@ def launch_confirmations(tools: LaunchTools, database: Database, *, now: datetim
         DatabaseUnavailable: it went away; what has not been told stays to be.
     """
     with database.read() as db:
-        slugs = db.scalars(
-            select(Event.slug)
-            .where(
-                Event.state != EventState.CANCELLED,
-                exists().where(Registration.event_id == Event.id, _is_to_be_told(_NEWS, now)),
-            )
-            .order_by(Event.id)
-        ).all()
+        slugs = events_with_news(db, now=now)
     if slugs:
         require_sending_settings(tools)
     launched = []
     for slug in slugs:
-        for news in _NEWS:
+        for news in NEWS:
             try:
                 with database.write() as db:
                     campaign_id = _tell(tools, db, slug, news, now=now)
@@ -113,23 +59,20 @@ def launch_confirmations(tools: LaunchTools, database: Database, *, now: datetim
     return launched
 
 
-def _tell_trouble(slug: str, news: _News, error: str) -> None:
+def _tell_trouble(slug: str, news: News, error: str) -> None:
     _log.error("confirmation cannot be launched", slug=slug, letter=news.letter, error=error)
 
 
-def _tell(tools: LaunchTools, db: Session, slug: str, news: _News, *, now: datetime) -> int | None:
+def _tell(tools: LaunchTools, db: Session, slug: str, news: News, *, now: datetime) -> int | None:
     """Launch the letter to all whom it has news for; None if there are none."""
-    event = lock_seats(db, lock_event(db, slug).id)
+    event = lock_event(db, slug)
     if not takes_place(event, now):
         return None
-    concerned = (Registration.event_id == event.id) & _is_to_be_told([news], now)
-    tracking, legal_basis = tracking_of(db, event.slug)
+    concerned = (Registration.event_id == event.id) & is_to_be_told([news], now)
     notice = Notice(
         name=f"{news.letter}-{event.slug}-{now.astimezone(tools.settings.zone):%Y%m%d-%H%M}",
         letter=news.letter,
         event_slug=event.slug,
-        tracking=tracking,
-        legal_basis=legal_basis,
     )
     recipients = select(Recipient.id).where(
         Recipient.id.in_(select(Registration.recipient_id).where(concerned))
@@ -145,15 +88,3 @@ def _tell(tools: LaunchTools, db: Session, slug: str, news: _News, *, now: datet
         .execution_options(synchronize_session=False)
     )
     return launched.campaign_id
-
-
-def _is_to_be_told(news: Sequence[_News], now: datetime) -> ColumnElement[bool]:
-    """True for a registration of somebody who can be told such news by letter."""
-    reachable = exists().where(
-        Recipient.id == Registration.recipient_id, ~is_suppressed(SuppressionScope.EVERYTHING)
-    )
-    return (
-        or_(*(each.applies(now) for each in news))
-        & (Registration.source == RegistrationSource.HOSTED)
-        & reachable
-    )

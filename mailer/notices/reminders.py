@@ -1,31 +1,23 @@
 """Starting the reminders that are due."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.errors import LaunchRefused, NotAllowedNow
 from mailer.events.audiences import audience_of
 from mailer.events.catalogue import lock_event
-from mailer.events.letters import reminder_letters
 from mailer.events.models import ReminderState
 from mailer.events.outcomes import reminded_since, store_outcome
+from mailer.events.policy import policy_of
 from mailer.events.reminders import PlannedReminder, due_reminders
 from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.log import get_log
-from mailer.launch import (
-    LaunchRefused,
-    LaunchTools,
-    Notice,
-    launch_notice,
-    require_sending_settings,
-    tracking_of,
-)
+from mailer.launch import Notice, launch_notice, require_sending_settings
 from mailer.rendering.errors import LetterError, LetterNotFound
-from mailer.rendering.source import LetterSource
+from mailer.sending.tools import LaunchTools
 from recipients.errors import ImportRunning
 from recipients.models import Recipient
 
@@ -62,9 +54,9 @@ def launch_due_reminders(
         SettingsError: something is due, and there is no sender or relay; every reminder stays due.
         DatabaseUnavailable: it went away; what has not gone stays due.
     """
-    letters = reminder_letters(tools.letters.folders)
+    policy = policy_of(tools.settings, tools.letters.folders)
     with database.read() as db:
-        due = _find_due(tools, db, letters, now=now)
+        due = due_reminders(db, policy, now=now)
     if any(reminder.state is ReminderState.DUE for reminder in due):
         require_sending_settings(tools)
     launched = []
@@ -72,7 +64,7 @@ def launch_due_reminders(
         try:
             with database.write() as db:
                 lock_event(db, reminder.event_slug)
-                if reminder not in _find_due(tools, db, letters, now=now):
+                if reminder not in due_reminders(db, policy, now=now):
                     _log.info("reminder is not due any more", **_named(reminder))
                     continue
                 if reminder.state is ReminderState.CANCELLED:
@@ -89,31 +81,16 @@ def launch_due_reminders(
     return launched
 
 
-def _find_due(
-    tools: LaunchTools, db: Session, letters: Sequence[LetterSource], *, now: datetime
-) -> list[PlannedReminder]:
-    return due_reminders(
-        db,
-        letters,
-        now=now,
-        zone=tools.settings.zone,
-        grace=timedelta(hours=tools.settings.reminder_grace_hours),
-    )
-
-
 def _launch_reminder(
     tools: LaunchTools, db: Session, reminder: PlannedReminder, *, now: datetime
 ) -> LaunchedReminder:
     """Note it and start it, while this transaction holds its event."""
     assert reminder.letter is not None
     note = store_outcome(db, reminder, ReminderState.SENT, now=now)
-    tracking, legal_basis = tracking_of(db, reminder.event_slug)
     notice = Notice(
         name=f"{reminder.letter}-{reminder.event_slug}-{reminder.lead.replace(' ', '-')}",
         letter=reminder.letter,
         event_slug=reminder.event_slug,
-        tracking=tracking,
-        legal_basis=legal_basis,
     )
     audience = audience_of(
         reminder.rule, reminder.event_id, served=reminder.served, until=reminder.due_at

@@ -3,24 +3,10 @@
 import base64
 import functools
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
+from typing import Protocol
 
 _SIGNED = (
     *("from", "to", "cc", "reply-to", "subject", "date", "message-id"),
@@ -30,8 +16,6 @@ _SIGNED = (
 """Each is signed as often as it is there and once more: none can be changed, and none added (RFC 6376
 §5.4.2, §8.15). Mailboxes show a one-click button only where both List-Unsubscribe fields are signed
 (RFC 8058 §4)."""
-_SHORTEST_RSA_BITS = 2048
-_LARGEST_KEY_FILE = 65_536
 _WORTH_KEEPING = 200
 _UNDECIDED = (b" ", b"\t", b"\r")
 """What a piece may not end in to be looked at alone: the next one decides what becomes of it."""
@@ -40,49 +24,37 @@ _BLANKS = re.compile(rb"[ \t]+")
 _FOLDS = re.compile(rb"\r\n(?=[ \t])")
 
 
-class BadKey(ValueError):
-    """A signing key cannot be used; the message names the file and the reason, no part of the key."""
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
+class Key(Protocol):
     """A private key, and the name under which its other half is published."""
-
-    selector: str
-    domain: str
-    _private: RSAPrivateKey | Ed25519PrivateKey
-
-    @property
-    def algorithm(self) -> str:
-        """``rsa-sha256`` or ``ed25519-sha256``."""
-        return "rsa-sha256" if isinstance(self._private, RSAPrivateKey) else "ed25519-sha256"
 
     @property
     def record_name(self) -> str:
         """Where the public key is published (RFC 6376 §3.6.2.1)."""
-        return f"{self.selector}._domainkey.{self.domain}"
 
     @property
     def record(self) -> str:
         """The TXT record to publish there (RFC 6376 §3.6.1, RFC 8463 §4)."""
-        public = self._private.public_key()
-        if isinstance(self._private, RSAPrivateKey):
-            form, kind = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo), "rsa"
-        else:
-            form, kind = (Encoding.Raw, PublicFormat.Raw), "ed25519"
-        return f"v=DKIM1; k={kind}; p={base64.b64encode(public.public_bytes(*form)).decode()}"
+
+    @property
+    def selector(self) -> str:
+        """Which of the domain's keys it is."""
+
+    @property
+    def domain(self) -> str:
+        """For whom it signs."""
+
+    @property
+    def algorithm(self) -> str:
+        """``rsa-sha256`` or ``ed25519-sha256``."""
 
     def sign(self, data: bytes) -> bytes:
         """The signature over the canonical header fields."""
-        if isinstance(self._private, RSAPrivateKey):
-            return self._private.sign(data, PKCS1v15(), SHA256())
-        return self._private.sign(hashlib.sha256(data).digest())  # RFC 8463 §3
 
 
 class Signer:
     """Signs messages with every key given: several keys are several signatures (RFC 8463 §5)."""
 
-    def __init__(self, keys: Sequence[SigningKey]) -> None:
+    def __init__(self, keys: Sequence[Key]) -> None:
         """Keep the keys, in the order in which their signatures shall stand."""
         self.keys = tuple(keys)
 
@@ -115,7 +87,12 @@ def open_signer(entries: tuple[str, ...]) -> Signer | None:
     Raises:
         BadKey: a file cannot be read, others may read it, or it holds no key that may sign.
     """
-    return Signer([_read_key(entry) for entry in entries]) if entries else None
+    if not entries:
+        return None
+    # Only here: cryptography takes 7 MB in every process, and most sites leave signing to their relay.
+    from mailer.rendering.signing_keys import read_key  # noqa: PLC0415
+
+    return Signer([read_key(entry) for entry in entries])
 
 
 def relaxed_body(pieces: Sequence[bytes]) -> bytes:
@@ -182,7 +159,7 @@ def _relaxed_fields(head: bytes) -> dict[str, list[bytes]]:
 
 
 def _write_signature(
-    key: SigningKey, names: tuple[str, ...], moment: int, body_hash: bytes, signed: bytes
+    key: Key, names: tuple[str, ...], moment: int, body_hash: bytes, signed: bytes
 ) -> bytes:
     field, relaxed = _unsigned(key.algorithm, key.domain, key.selector, moment, names)
     signature = base64.b64encode(key.sign(signed + relaxed + b" bh=" + body_hash + b"; b="))
@@ -210,40 +187,3 @@ def _unsigned(
     wire = "\r\n".join(lines).encode("ascii")
     (relaxed,) = _relaxed_fields(wire)["dkim-signature"]
     return wire, relaxed.removesuffix(b"\r\n")
-
-
-def _read_key(entry: str) -> SigningKey:
-    selector, domain, path = entry.split(":", 2)
-    data = _read_private(Path(path))
-    try:
-        private = load_pem_private_key(data, password=None)
-    except TypeError:
-        raise BadKey(f"{path} is locked with a passphrase: keep it without one, chmod 600") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise BadKey(f"{path} holds no private key in PEM") from None
-    if isinstance(private, RSAPrivateKey):
-        if private.key_size < _SHORTEST_RSA_BITS:
-            raise BadKey(
-                f"{path} holds an RSA key of {private.key_size} bits; at least {_SHORTEST_RSA_BITS} are"
-                " needed (RFC 8301 §3.2)"
-            )
-    elif not isinstance(private, Ed25519PrivateKey):
-        raise BadKey(f"{path} holds neither an RSA nor an Ed25519 key")
-    return SigningKey(selector, domain.lower(), private)
-
-
-def _read_private(path: Path) -> bytes:
-    """The bytes of a file that not everybody may read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise BadKey(f"cannot read {path}: {error.strerror}") from None
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise BadKey(f"{path} is no file")
-        if mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise BadKey(f"everybody on this machine may read or write {path}: chmod 600 it")
-        return os.read(descriptor, _LARGEST_KEY_FILE)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, TypeVar
 from jinja2 import FunctionLoader, StrictUndefined, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from mailer.rendering.bytecode import KeptBytecode
 from mailer.rendering.errors import RecipientValueError
 from mailer.rendering.source import DEFAULT_LANGUAGE
 from mailer.rendering.values import PLAIN_FIELDS, Attributes
@@ -25,6 +26,10 @@ _MONTHS = {
         *("July", "August", "September", "October", "November", "December"),
     ),
 }
+_BYTECODE = {
+    (language, autoescape): KeptBytecode() for language in _DAYS for autoescape in (True, False)
+}
+"""What environments made alike share."""
 
 Moment = TypeVar("Moment", date, time)
 
@@ -56,6 +61,7 @@ def make_environment(files: Mapping[str, str], language: str, *, autoescape: boo
 
     A file goes by its path, so that an error's traceback tells which of them it came from.
     """
+    language = language if language in _DAYS else DEFAULT_LANGUAGE
     environment = LetterEnvironment(
         loader=FunctionLoader(lambda path: (files[path], path, None) if path in files else None),
         undefined=Missing,
@@ -64,8 +70,8 @@ def make_environment(files: Mapping[str, str], language: str, *, autoescape: boo
         lstrip_blocks=True,
         keep_trailing_newline=True,
         finalize=_print_nothing_for_none,
+        bytecode_cache=_BYTECODE[language, autoescape],
     )
-    language = language if language in _DAYS else DEFAULT_LANGUAGE
     filters: dict[str, Callable[..., str]] = {
         "long_date": lambda day: long_date(_given(day), language),
         "clock_time": lambda moment: clock_time(_given(moment), language),

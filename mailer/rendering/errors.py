@@ -11,3 +11,7 @@ class LetterError(Exception):
 
 class RecipientValueError(Exception):
     """The letter cannot be rendered for this one recipient; all others may go out."""
+
+
+class BadKey(ValueError):
+    """A signing key cannot be used; the message names the file and the reason, no part of the key."""

@@ -1,5 +1,6 @@
 """One letter, ready to be rendered for anybody: subject, text and HTML."""
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -42,11 +43,7 @@ class Letter:
 
     def uses(self, name: str) -> bool:
         """Whether the letter, its frame included, asks for a name at the top, such as ``events``."""
-        environment = make_environment(self.source.files, "da", autoescape=False)
-        return any(
-            name in meta.find_undeclared_variables(environment.parse(text))
-            for text in self.source.files.values()
-        )
+        return any(name in _names_asked_for(text) for text in self.source.files.values())
 
     def render(self, values: LetterValues, *, pixel: str | None) -> RenderedLetter:
         """Render for one recipient, in their language if the letter has it, else in Danish.
@@ -128,6 +125,13 @@ class Letter:
                 place = f"{file}:{trace.tb_lineno}"
             trace = trace.tb_next
         return place
+
+
+@functools.lru_cache(maxsize=128)
+def _names_asked_for(text: str) -> frozenset[str]:
+    """The names a template asks for at the top; kept, since the tree is long to walk."""
+    environment = make_environment({}, DEFAULT_LANGUAGE, autoescape=False)
+    return frozenset(meta.find_undeclared_variables(environment.parse(text)))
 
 
 def add_pixel(html: str, address: str) -> str:

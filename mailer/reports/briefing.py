@@ -1,35 +1,22 @@
-"""The letter with which the report of progress goes to the staff before each meeting of the parties."""
+"""The report of progress to each meeting of the parties: what is in it, when it is due, why not."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
-from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.audience import is_suppressed
-from mailer.events.letters import reminder_letters
 from mailer.events.models import ReminderState
+from mailer.events.policy import policy_of
 from mailer.events.reminders import derive_reminders, is_late
-from mailer.foundation.database import Database
-from mailer.foundation.log import get_log
-from mailer.foundation.settings import Settings, TrackingMode
-from mailer.launch import (
-    LaunchRefused,
-    LaunchTools,
-    Notice,
-    launch_notice,
-    require_sending_settings,
-)
-from mailer.rendering.enclosures import MOST_BYTES, Enclosure
-from mailer.reports import danish
+from mailer.foundation.settings import Settings
 from mailer.reports.meetings import (
     MEETINGS_FILE,
     BadMeetings,
     PlannedMeeting,
-    add_row,
     read_challenges,
     read_meetings,
     reported_elsewhere,
@@ -37,19 +24,9 @@ from mailer.reports.meetings import (
 from mailer.reports.models import Meeting
 from mailer.reports.progress import Period, ProgressReport
 from mailer.reports.progress_figures import progress_report
-from mailer.reports.progress_forms import render, write_workbook
 from recipients.errors import BadRule, SegmentNotFound
 from recipients.models import Recipient
 from recipients.segments import find_segment, select_segment
-
-LETTER = "statusrapport"
-_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-
-_log = get_log(__name__)
-
-
-class _NotToBeSent(Exception):
-    """Another tick was faster, or nobody is to get the report; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,42 +42,6 @@ class PlannedReport:
     """Why it does not go; None where nothing is in its way."""
     campaign_id: int | None = None
     has_challenges: bool = False
-
-
-def launch_report(tools: LaunchTools, database: Database, *, now: datetime) -> list[int]:
-    """Start the letter with the report that is due; harmless when repeated or doubled.
-
-    The meeting's row decides: it is marked in the transaction that launches the letter, so that of two
-    ticks at once one wins.
-
-    Args:
-        now: the clock people see.
-
-    Returns:
-        The letter's campaign; none where no report was due.
-
-    Raises:
-        SettingsError: there is no sender or relay; the report stays due.
-        LetterNotFound, LetterError, LaunchRefused: the letter cannot be written, or the file of meetings
-            not be read; the report stays due.
-    """
-    settings, folders = tools.settings, tools.letters.folders
-    try:
-        with database.snapshot() as db:
-            plan = plan_reports(db, settings, folders, now=now)
-            due = next((one for one in plan if one.state is ReminderState.DUE), None)
-            if due is None:
-                return []
-            require_sending_settings(tools)
-            report = report_to(db, settings, folders, due.meeting, now=now)
-        notice = _write_notice(tools, report, due.meeting)
-        with database.write() as db:
-            return [_launch(tools, db, due, notice, now=now)]
-    except _NotToBeSent as why:
-        _log.info("report was not launched", reason=str(why))
-        return []
-    except BadMeetings as error:
-        raise LaunchRefused(str(error)) from error
 
 
 def plan_reports(
@@ -141,13 +82,12 @@ def _judge(
             campaign_id=row.campaign_id,
             has_challenges=has_challenges,
         )
-    grace = timedelta(hours=settings.reminder_grace_hours)
     is_over = now.astimezone(settings.zone).date() > meeting.held_on
     repeated = next((other for other in gone if meeting.repeats(other)), None)
     reason, late = hole, False
     if repeated and not is_over:
         state, reason = ReminderState.BLOCKED, _why_repeated(meeting, repeated)
-    elif is_over or now > due_at + grace:
+    elif is_over or now > due_at + settings.reminder_grace:
         state = ReminderState.MISSED
         reason = hole or f"more than {settings.reminder_grace_hours} hours late"
     elif hole:
@@ -177,7 +117,7 @@ def _find_hole(db: Session, settings: Settings) -> str | None:
             "  and name it in the setting report_segment"
         )
     try:
-        staff = _select_staff(db, settings.report_segment)
+        staff = select_staff(db, settings.report_segment)
     except (SegmentNotFound, BadRule) as error:
         return str(error)
     if not db.scalar(select(func.count()).select_from(staff.subquery())):
@@ -185,7 +125,12 @@ def _find_hole(db: Session, settings: Settings) -> str | None:
     return None
 
 
-def _select_staff(db: Session, segment: str) -> Select[int]:
+def select_staff(db: Session, segment: str) -> Select[int]:
+    """The ids of those of a segment who may be written to.
+
+    Raises:
+        SegmentNotFound, BadRule: there is no such segment, or none that can be read.
+    """
     members = select_segment(find_segment(db, segment).rule)
     return select(Recipient.id).where(Recipient.id.in_(members), ~is_suppressed())
 
@@ -222,13 +167,7 @@ def report_on(
     challenges: str | None,
 ) -> ProgressReport:
     """The report on a period, the reminders that were missed in it included."""
-    plan = derive_reminders(
-        db,
-        reminder_letters(folders),
-        now=now,
-        zone=settings.zone,
-        grace=timedelta(hours=settings.reminder_grace_hours),
-    )
+    plan = derive_reminders(db, policy_of(settings, folders), now=now)
     return progress_report(db, period, now=now, plan=plan, meeting=meeting, challenges=challenges)
 
 
@@ -245,7 +184,6 @@ def find_report_alarms(
     except BadMeetings as error:
         return [f"no report of progress can go: {error}"]
     today = now.astimezone(settings.zone).date()
-    warning = timedelta(days=settings.reminder_warning_days)
     gone = [
         f"the report to the meeting of {meeting.held_on} has gone, and that meeting is not in"
         f" {MEETINGS_FILE} any more; if it is held on another day, tell those who got it"
@@ -257,7 +195,7 @@ def find_report_alarms(
         for one in plan
         if one.meeting.held_on >= today
         and (
-            (one.state is ReminderState.BLOCKED and one.due_at - warning <= now)
+            (one.state is ReminderState.BLOCKED and one.due_at - settings.reminder_warning <= now)
             or one.state is ReminderState.MISSED
             or (one.state is ReminderState.DUE and one.late)
         )
@@ -278,59 +216,3 @@ def _alarm(planned: PlannedReport, settings: Settings) -> str:
             )
         case _:
             return f"{which} was due {when} and has not gone; is  mailer up  running?"
-
-
-def _write_notice(tools: LaunchTools, report: ProgressReport, meeting: PlannedMeeting) -> Notice:
-    """The letter with the figures in it: what is counted now is what every copy tells."""
-    folders = tools.letters.folders
-    workbook = write_workbook(report, folders)
-    if len(workbook) > MOST_BYTES:
-        raise LaunchRefused(
-            f"the spreadsheet has {len(workbook):,} bytes; a letter takes {MOST_BYTES:,}"
-        )
-    return Notice(
-        name=f"{LETTER}-{meeting.held_on}",
-        letter=LETTER,
-        event_slug=None,
-        tracking=TrackingMode.NONE,
-        legal_basis=None,
-        enclosures=(
-            Enclosure(
-                f"{LETTER}-{meeting.held_on}.xlsx", _XLSX, base64.b64encode(workbook).decode("ascii")
-            ),
-        ),
-        files={
-            "meeting.txt": danish.day(meeting.held_on),
-            "figures.txt": _as_template(render("report/letter.txt", report, folders).strip()),
-            "figures.html": _as_template(render("report/letter.html", report, folders)),
-        },
-        segment=tools.settings.report_segment,
-    )
-
-
-def _as_template(text: str) -> str:
-    """A template that writes the text as it is, whatever stands in it."""
-    return text.replace("{", '{{ "{" }}')
-
-
-def _launch(
-    tools: LaunchTools, db: Session, due: PlannedReport, notice: Notice, *, now: datetime
-) -> int:
-    held_on = due.meeting.held_on
-    add_row(db, held_on)
-    marked = db.execute(
-        update(Meeting)
-        .where(Meeting.held_on == held_on, Meeting.sent_at.is_(None))
-        .values(sent_at=now, late=due.late)
-    )
-    assert isinstance(marked, CursorResult)
-    if marked.rowcount == 0:
-        raise _NotToBeSent("another tick was faster")
-    assert notice.segment is not None
-    launched = launch_notice(tools, db, notice, _select_staff(db, notice.segment), now=now)
-    if launched is None:
-        raise _NotToBeSent("nobody is to get it any more")
-    db.execute(
-        update(Meeting).where(Meeting.held_on == held_on).values(campaign_id=launched.campaign_id)
-    )
-    return launched.campaign_id

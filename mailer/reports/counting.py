@@ -26,7 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
-from mailer.campaigns.models import Campaign, Delivery, DeliveryState, Link
+from mailer.campaigns.models import REGISTRATION, Campaign, Delivery, DeliveryState, Link
 from mailer.events.models import Event, Registration, RegistrationState, Reminder, ReminderRequest
 from mailer.foundation.settings import TrackingMode
 from mailer.tracking.log import NO_CAMPAIGN
@@ -35,8 +35,6 @@ from recipients.models import Recipient, TrackingChoice
 
 PERSONAL_FIELDS = ("role", "sector", "region", "organisation", "domain")
 """What recipients may be grouped by; the confederation never (GDPR art. 9)."""
-DOWNLOAD = "download"
-REGISTRATION = "registration"
 MEASURED = ("opened", "clicked", "downloaded", "registration_clicked", "clicks")
 """What tracking tells per group: of deliveries, and last of the clicks themselves."""
 GROUPED = ("audience", "sent", "bounced", *MEASURED, "registered")

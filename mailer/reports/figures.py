@@ -8,15 +8,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.ledger import count_states
-from mailer.campaigns.models import Campaign, Link
+from mailer.campaigns.models import DOWNLOAD, REGISTRATION, Campaign, Link
 from mailer.events.models import ReminderState
 from mailer.foundation.settings import TrackingMode
 from mailer.reports.counting import (
     DONE,
-    DOWNLOAD,
     MEASURED,
     PERSONAL_FIELDS,
-    REGISTRATION,
     Clickers,
     Day,
     Hour,

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from mailer.rendering.bytecode import KeptBytecode
 from mailer.reports import danish, sections
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.reports.small_numbers import NO_GROUPS, without_few_registered
 
 TEMPLATE = "report/campaign.html"
+_BYTECODE = KeptBytecode()
 _SHORT = (Dimension.REGION, Dimension.SECTOR, Dimension.ROLE)
 _LONG = (Dimension.ORGANISATION, Dimension.DOMAIN)
 
@@ -58,4 +60,5 @@ def page_environment(template_folders: Sequence[Path]) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_BYTECODE,
     )

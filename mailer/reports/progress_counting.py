@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Campaign, Delivery, DeliveryState, Link
+from mailer.campaigns.models import DOWNLOAD, REGISTRATION, Campaign, Delivery, DeliveryState, Link
 from mailer.events.models import (
     Event,
     EventChange,
@@ -33,7 +33,6 @@ from mailer.events.models import (
     ReminderState,
 )
 from mailer.foundation.settings import TrackingMode
-from mailer.reports.counting import DOWNLOAD, REGISTRATION
 from mailer.reports.progress import DIMENSIONS, DOINGS, Period
 from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
 from recipients.models import Recipient, Suppression, TrackingChoice

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.models import DOWNLOAD, REGISTRATION
 from mailer.events.models import Event, EventState, RegistrationState, ReminderState
 from mailer.events.reminders import PlannedReminder
 from mailer.foundation.settings import TrackingMode
-from mailer.reports.counting import DOWNLOAD, REGISTRATION
 from mailer.reports.hiding import FEWEST, REST, hide_small_groups
 from mailer.reports.nesting import Kinds
 from mailer.reports.progress import (

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from mailer.campaigns.models import DOWNLOAD, REGISTRATION
 from mailer.reports import danish
 from mailer.reports.charts import Bar, Column, bar_chart, column_chart, stacked_bar
-from mailer.reports.counting import DOWNLOAD, REGISTRATION
 from mailer.reports.danish import number, percent
 from mailer.reports.hiding import FEWEST
 from mailer.reports.report import (

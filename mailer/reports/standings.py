@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Campaign, Link
+from mailer.campaigns.models import REGISTRATION, Campaign, Link
 from mailer.events.catalogue import list_events
 from mailer.events.changes import TOLD_FIELDS, list_history
 from mailer.events.models import Event, EventChange, EventState
-from mailer.events.registering import Seats, count_seats
-from mailer.reports.counting import REGISTRATION
+from mailer.events.registering import Seats, count_seats, full_events, state_of
 from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
 
 _EXPECTED = ("time", "place", "address", "programme_url")
@@ -33,26 +32,16 @@ class Standing:
     """One event."""
 
     event: Event
+    state: EventState
+    """As everybody is told it."""
     seats: Seats
     clicks: Clicks
-
-    @property
-    def state(self) -> EventState:
-        """As it was said, or full where all our own seats are taken."""
-        event = self.event
-        is_open = event.state in {EventState.OPEN, EventState.MOVED}
-        taken = event.hosted and event.capacity is not None and self.seats.seated >= event.capacity
-        return EventState.FULL if is_open and taken else event.state
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The fields that are not known yet."""
         wanted = _EXPECTED if self.event.hosted else (*_EXPECTED, "registration_url")
         return tuple(field for field in wanted if getattr(self.event, field) is None)
-
-    def is_over(self, today: date) -> bool:
-        """Whether its day has passed."""
-        return self.event.date < today
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +64,11 @@ def event_standings(db: Session) -> list[Standing]:
     """All events, by date."""
     events = list_events(db)
     seats = count_seats(db, [event.id for event in events])
-    clicks = _count_clicks(db)
-    return [Standing(event, seats[event.id], clicks.get(event.slug, Clicks())) for event in events]
+    clicks, full = _count_clicks(db), full_events(db)
+    return [
+        Standing(event, state_of(event, full), seats[event.id], clicks.get(event.slug, Clicks()))
+        for event in events
+    ]
 
 
 def event_history(db: Session, event_id: int) -> list[Change]:

@@ -16,7 +16,7 @@ from mailer.events.calendar import (
 )
 from mailer.events.catalogue import find_event, link_targets, upcoming_events
 from mailer.events.models import Event, EventState
-from mailer.events.registering import full_events
+from mailer.events.registering import full_events, state_of
 from mailer.foundation.settings import Settings, TrackingMode
 from mailer.rendering.enclosures import Enclosure
 from mailer.rendering.letter import Letter
@@ -108,11 +108,10 @@ def _for_calendar(event: Event, settings: Settings, now: datetime) -> Enclosure:
 def _freeze(db: Session, events: Sequence[Event]) -> tuple[FrozenEvent, ...]:
     """The events as the letter tells of them: whatever else one is, without a free seat it is full."""
     full = full_events(db)
-    return tuple(_frozen_event(event, is_full=event.id in full) for event in events)
+    return tuple(_frozen_event(event, state_of(event, full)) for event in events)
 
 
-def _frozen_event(event: Event, *, is_full: bool) -> FrozenEvent:
-    cancelled = event.state is EventState.CANCELLED
+def _frozen_event(event: Event, state: EventState) -> FrozenEvent:
     return FrozenEvent(
         slug=event.slug,
         title=event.title,
@@ -123,6 +122,6 @@ def _frozen_event(event: Event, *, is_full: bool) -> FrozenEvent:
         region=event.region,
         programme_out=event.programme_url is not None,
         registration_out=event.registration_url is not None,
-        state=(EventState.FULL if is_full and not cancelled else event.state).value,
+        state=state.value,
         hosted=event.hosted,
     )

@@ -1,4 +1,4 @@
-"""What the sender needs of the rest of the house; a process's runtime builds it once."""
+"""What sending and launching need of the rest of the house; a process's runtime builds it once."""
 
 import asyncio
 import secrets
@@ -10,6 +10,7 @@ from pathlib import Path
 from mailer.foundation.clock import Clock, real_now
 from mailer.foundation.database import Database
 from mailer.foundation.journal import Journal
+from mailer.foundation.settings import Settings
 from mailer.sending.letters import LetterTools
 from mailer.sending.writer import LetterWriter
 from mailer.smtp.pace import Pace
@@ -48,6 +49,19 @@ class SendingTools:
     def owner(self) -> str:
         """The name of this process's journal."""
         return self.journal.path.name
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchTools:
+    """What a launch needs beside the database."""
+
+    letters: LetterTools
+    relays: tuple[Relay, ...]
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.letters.settings
 
 
 def journal_folder(state_dir: Path) -> Path:

@@ -217,11 +217,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.is_open = False
         self.deadline = inf
-        out = self._mails_out()
-        self._transport.abort()
         try:
+            out = self._mails_out()
+            self._transport.abort()
             self._give_back(why, out, lost=lost and self._is_proven)
         finally:
+            self._transport.abort()
             self._owner.gone(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:

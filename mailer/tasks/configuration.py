@@ -7,11 +7,13 @@ from mailer.foundation.settings import Settings
 
 SENDING, REMINDERS = "sending", "reminders"
 SEND_BATCHES, SWEEP, TICK = "sending.send_batches", "sending.sweep", "reminders.tick"
+POLL = "feedback.poll"
+_TASKS = ("mailer.tasks.sending", "mailer.tasks.reminders", "mailer.tasks.feedback")
 
 
 def make_app(settings: Settings) -> Celery:
     """A Celery app for the broker in the settings; nothing is connected yet."""
-    app = Celery("mailer", include=["mailer.tasks.sending", "mailer.tasks.reminders"])
+    app = Celery("mailer", include=list(_TASKS))
     app.conf.update(
         broker_url=settings.broker,
         broker_connection_retry_on_startup=True,
@@ -26,7 +28,7 @@ def make_app(settings: Settings) -> Celery:
         },
         task_queues=[Queue(SENDING), Queue(REMINDERS)],
         task_default_queue=SENDING,
-        task_routes={SEND_BATCHES: SENDING, SWEEP: REMINDERS, TICK: REMINDERS},
+        task_routes={SEND_BATCHES: SENDING, SWEEP: REMINDERS, TICK: REMINDERS, POLL: REMINDERS},
         task_create_missing_queues=False,
         task_acks_late=True,
         task_reject_on_worker_lost=True,

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.errors import LaunchRefused, NotAllowedNow
 from mailer.campaigns.heartbeats import TICK_LEASE, TICKED, note_heartbeat, take_lease
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.log import get_log
 from mailer.foundation.settings import SettingsError
-from mailer.launch import LaunchRefused
 from mailer.rendering.errors import LetterError, LetterNotFound
 from recipients.errors import ImportRunning
 

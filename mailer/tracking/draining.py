@@ -12,10 +12,10 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, select
@@ -44,7 +44,10 @@ MOST_AT_ONCE = 2000
 _MOST_IN_A_PASS = 25 * MOST_AT_ONCE
 """After an outage there may be millions; labels are revised and progress is told between passes."""
 LOOK_SECONDS = 0.25
+"""What comes meanwhile is moved together: a transaction for a few lines costs more than they do."""
 REVISE_SECONDS = 2.0
+_REST = 9
+"""So many times as long as labels were revised they are left alone: lines come first."""
 LONGEST_PAUSE_SECONDS = 5.0
 """Between two tries while the database is away."""
 _NEW_SECONDS = 1.0
@@ -54,6 +57,7 @@ _MOST_JOURNALS = 200
 """Read side by side; each is an open file."""
 _NOT_BY_CHANCE = 20
 """Where so many lines are refused and none is taken in, it is not the lines' fault."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _FAULTS = (DataError, IntegrityError, StatementError, ValueError, TypeError, KeyError, OverflowError)
 """What can be a line's fault. Anything else is the database's (gone, locked, behind, lacking a
 permission) or the program's: the lines wait."""
@@ -76,8 +80,7 @@ class Overtaken(Exception):
     """Somebody else moved a journal on; nothing was changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """One line of a journal."""
 
     journal: str
@@ -89,7 +92,7 @@ class _Line:
 
     @property
     def at(self) -> datetime:
-        return self.seen.at if self.seen else datetime.min.replace(tzinfo=real_now().tzinfo)
+        return _LONG_AGO if self.seen is None else self.seen.at
 
 
 class Drainer:
@@ -118,7 +121,7 @@ class Drainer:
         self._deeds = deeds
         self._revise = revise
         self._ticking = ticking
-        self._revised_at = float("-inf")
+        self._revise_at = float("-inf")
         self._moved: dict[str, int] = {}
         self._told: Progress | None = None
         self._set_aside = read_progress(folder).set_aside
@@ -137,7 +140,7 @@ class Drainer:
                     moved = self.drain()
                     self._revise_now_and_then()
                     failures = 0
-                    pause = 0.0 if moved else LOOK_SECONDS
+                    pause = 0.0 if moved >= MOST_AT_ONCE else LOOK_SECONDS
                 except Exception as error:  # noqa: BLE001 - whatever it is, what was seen waits for its end
                     failures, moved = failures + 1, 0
                     pause = min(LOOK_SECONDS * 2.0 ** min(failures, 64), LONGEST_PAUSE_SECONDS)
@@ -201,7 +204,8 @@ class Drainer:
 
     def _read(self, path: Path, until: int) -> Iterator[_Line]:
         """The whole lines that are not moved yet, as far as the file is written now."""
-        begins = self._moved[path.name]
+        name = path.name
+        begins = self._moved[name]
         if begins >= until:
             return
         with suppress(FileNotFoundError), path.open("rb") as file:
@@ -214,7 +218,7 @@ class Drainer:
                     seen = read_line(raw)
                 except BadLine:
                     seen = None
-                yield _Line(path.name, begins, ends, raw, seen)
+                yield _Line(name, begins, ends, raw, seen)
                 begins = ends
 
     def _move(self, lines: Sequence[_Line]) -> None:
@@ -308,9 +312,12 @@ class Drainer:
             db.execute(delete(WebJournal).where(WebJournal.name == path.name))
 
     def _revise_now_and_then(self) -> None:
-        if self._ticking() - self._revised_at >= REVISE_SECONDS:
-            self._revise()
-            self._revised_at = self._ticking()
+        began = self._ticking()
+        if began < self._revise_at:
+            return
+        self._revise()
+        ended = self._ticking()
+        self._revise_at = ended + max(REVISE_SECONDS, _REST * (ended - began))
 
     def _tell_trouble(self, error: Exception) -> None:
         why = str(error) if isinstance(error, DatabaseUnavailable) else type(error).__name__

@@ -25,6 +25,7 @@ class Judgement:
 
 POSTED = Judgement(Label.PERSON, "sent a form")
 """Scanners follow links, they do not press buttons (RFC 8058 §1)."""
+MAILED = Judgement(Label.PERSON, "sent a mail")
 TRAPPED = Judgement(Label.MACHINE, "followed the hidden link")
 HEAD_ONLY = Judgement(Label.MACHINE, "asked for the head only")
 FETCHED_AHEAD = Judgement(Label.MACHINE, "fetched ahead")
@@ -134,6 +135,7 @@ _RULES = (
 
 _EXPLANATIONS = {
     POSTED.reason: "a form was sent: scanners follow links, they do not press buttons",
+    MAILED.reason: "a mail was sent to the address for it, by hand or by the mail program's own button",
     TRAPPED.reason: "it followed the link that no reader can see",
     HEAD_ONLY.reason: "it asked for the head of the answer only, as programs do",
     FETCHED_AHEAD.reason: "the request says that it was made before anybody asked",
@@ -164,6 +166,8 @@ def judge_sighting(kind: TrackingKind, manner: Manner, user_agent: str) -> Judge
     match manner:
         case Manner.POST:
             return POSTED
+        case Manner.MAIL:
+            return MAILED
         case Manner.HEAD:
             return HEAD_ONLY
         case Manner.AHEAD:

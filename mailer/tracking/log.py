@@ -3,49 +3,51 @@
 What is kept with nobody is not kept as an event at all: it is counted.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BindParameter, bindparam, insert, inspect, literal_column, or_, select, text
+from psycopg import Connection as PsycopgConnection
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    String,
+    and_,
+    any_,
+    func,
+    inspect,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, Delivery
 from mailer.foundation.settings import TrackingMode
 from mailer.tracking.labels import Judgement, judge_sighting
-from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind, UserAgent
+from mailer.tracking.models import TrackingCount, TrackingKind, UserAgent
 from mailer.tracking.sightings import LONGEST_USER_AGENT, NOBODY, Sighting
 from recipients.models import Recipient, TrackingChoice
 
 NO_CAMPAIGN = 0
-_PERSONAL_MODES = frozenset({TrackingMode.PERSONAL, TrackingMode.CONSENT})
-
-_COLUMNS = {
-    "kind": "varchar",
-    "campaign_id": "integer",
-    "position": "integer",
-    "link_number": "integer",
-    "subject": "varchar",
-    "manner": "varchar",
-    "agent_id": "integer",
-    "network": "varchar",
-    "label": "varchar",
-    "reason": "varchar",
-    "settled": "boolean",
-    "at": "timestamptz",
+_ALLOWED: Mapping[str, ColumnElement[bool]] = {
+    TrackingMode.PERSONAL: Recipient.tracking.is_distinct_from(TrackingChoice.OBJECTION),
+    TrackingMode.CONSENT: Recipient.tracking == TrackingChoice.CONSENT,
 }
-_INSERT_MANY = text(
-    f"INSERT INTO tracking_events ({', '.join(_COLUMNS)}) SELECT *"  # noqa: S608 - all of it stands here
-    " FROM json_to_recordset(CAST(:rows AS json))"
-    f" AS told ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())})"
+"""By mode, whom it allows to be kept; the other modes allow nobody."""
+_COLUMNS = (
+    "kind, campaign_id, position, link_number, subject, manner, agent_id, network, label, reason,"
+    " settled, at"
 )
-"""One statement whatever the number of rows: PostgreSQL takes them in as one value."""
+_COPY = f"COPY tracking_events ({_COLUMNS}) FROM STDIN"
+_INSERT = f"INSERT INTO tracking_events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - all of it stands here
 
-_Key = tuple[int, int]
 _Count = tuple[int, date, TrackingKind, int, str, str, str]
 
 
@@ -59,45 +61,20 @@ def record(db: Session, sightings: Sequence[Sighting], *, zone: ZoneInfo) -> int
         zone: in which a day begins and ends.
     """
     modes = _modes(db, {seen.campaign_id for seen in sightings if seen.campaign_id is not None})
-    choices = _choices(
-        db,
-        {
-            (seen.campaign_id, seen.position)
-            for seen in sightings
-            if seen.campaign_id is not None and modes.get(seen.campaign_id) in _PERSONAL_MODES
-        },
-    )
+    people = _find_people(db, modes, sightings)
     personal: list[tuple[Sighting, Judgement]] = []
     counts: Counter[_Count] = Counter()
     for seen in sightings:
         if seen.campaign_id is not None and seen.campaign_id not in modes:
             continue
         judgement = judge_sighting(seen.kind, seen.manner, seen.user_agent)
-        if _is_personal(seen.campaign_id, seen.position, modes, choices):
+        if seen.campaign_id is not None and seen.position in people.get(seen.campaign_id, ()):
             personal.append((seen, judgement))
         else:
             counts[_count_of(seen, judgement, zone)] += 1
     _insert_events(db, personal)
     _add_counts(db, counts)
     return len(personal) + counts.total()
-
-
-def _is_personal(
-    campaign_id: int | None,
-    position: int,
-    modes: dict[int, str],
-    choices: dict[_Key, TrackingChoice | None],
-) -> bool:
-    if campaign_id is None or (campaign_id, position) not in choices:
-        return False
-    choice = choices[campaign_id, position]
-    match modes.get(campaign_id):
-        case TrackingMode.PERSONAL:
-            return choice is not TrackingChoice.OBJECTION
-        case TrackingMode.CONSENT:
-            return choice is TrackingChoice.CONSENT
-        case _:
-            return False
 
 
 def _modes(db: Session, campaign_ids: Iterable[int]) -> dict[int, str]:
@@ -108,32 +85,49 @@ def _modes(db: Session, campaign_ids: Iterable[int]) -> dict[int, str]:
     return {row.id: row.tracking for row in rows}
 
 
-def _choices(db: Session, keys: Iterable[_Key]) -> dict[_Key, TrackingChoice | None]:
-    """What the person behind each delivery said; deliveries without a person are missing."""
-    positions: dict[int, list[int]] = {}
-    for campaign_id, position in keys:
-        if position != NOBODY:
-            positions.setdefault(campaign_id, []).append(position)
+def _find_people(
+    db: Session, modes: Mapping[int, str], sightings: Iterable[Sighting]
+) -> Mapping[int, Collection[int]]:
+    """By campaign, the positions behind which is somebody whom mode and choice allow to be kept."""
+    positions: dict[int, set[int]] = {}
+    for seen in sightings:
+        campaign_id = seen.campaign_id
+        if campaign_id is not None and seen.position != NOBODY and modes.get(campaign_id) in _ALLOWED:
+            positions.setdefault(campaign_id, set()).add(seen.position)
     if not positions:
         return {}
     rows = db.execute(
-        select(Delivery.campaign_id, Delivery.position, Recipient.tracking)
+        # One text for each campaign: a row for each delivery costs more than the question.
+        select(
+            Delivery.campaign_id,
+            func.aggregate_strings(sql_cast(Delivery.position, String), ","),
+        )
         .join(Recipient, Recipient.id == Delivery.recipient_id)
         .where(
             or_(
                 *(
-                    (Delivery.campaign_id == campaign_id) & Delivery.position.in_(_written_out(wanted))
+                    and_(
+                        Delivery.campaign_id == campaign_id,
+                        _is_one_of(db, Delivery.position, wanted),
+                        _ALLOWED[modes[campaign_id]],
+                    )
                     for campaign_id, wanted in positions.items()
                 )
             )
         )
+        .group_by(Delivery.campaign_id)
     )
-    return {(campaign_id, position): choice for campaign_id, position, choice in rows}
+    return {campaign_id: set(map(int, found.split(","))) for campaign_id, found in rows}
 
 
-def _written_out(numbers: Sequence[int]) -> BindParameter[Sequence[int]]:
-    """Numbers as they stand in the statement: thousands of parameters cost more than the question."""
-    return bindparam(None, numbers, expanding=True, literal_execute=True)
+def _is_one_of(db: Session, column: Any, numbers: Iterable[int]) -> ColumnElement[bool]:
+    """True for these numbers, sent as one text: thousands of parameters cost more than the question."""
+    written = ",".join(map(str, numbers))
+    if _on_postgres(db):
+        listed = sql_cast(literal(f"{{{written}}}", String), ARRAY(BigInteger))
+        return cast("ColumnElement[bool]", column == any_(listed))
+    each = func.json_each(f"[{written}]").table_valued("value")
+    return cast("ColumnElement[bool]", column.in_(select(each.c.value)))
 
 
 def _count_of(seen: Sighting, judgement: Judgement, zone: ZoneInfo) -> _Count:
@@ -152,27 +146,37 @@ def _insert_events(db: Session, personal: Sequence[tuple[Sighting, Judgement]]) 
     if not personal:
         return
     agents = _agents(db, {seen.user_agent[:LONGEST_USER_AGENT] for seen, _ in personal})
+    on_postgres = _on_postgres(db)
     rows = [
-        {
-            "kind": seen.kind,
-            "campaign_id": seen.campaign_id,
-            "position": seen.position,
-            "link_number": seen.link_number,
-            "subject": seen.subject,
-            "manner": seen.manner,
-            "agent_id": agents[seen.user_agent[:LONGEST_USER_AGENT]],
-            "network": seen.network,
-            "label": judgement.label,
-            "reason": judgement.reason,
-            "settled": False,
-            "at": seen.at,
-        }
+        (
+            seen.kind.value,
+            seen.campaign_id,
+            seen.position,
+            seen.link_number,
+            seen.subject,
+            seen.manner.value,
+            agents[seen.user_agent[:LONGEST_USER_AGENT]],
+            seen.network,
+            judgement.label.value,
+            judgement.reason,
+            False,
+            seen.at if on_postgres else _as_text(seen.at),
+        )
         for seen, judgement in personal
     ]
-    if db.get_bind().dialect.name == "postgresql":
-        db.execute(_INSERT_MANY, {"rows": json.dumps(rows, default=datetime.isoformat)})
+    connection = db.connection()
+    if on_postgres:
+        driver = cast("PsycopgConnection", connection.connection.dbapi_connection)
+        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for row in rows:
+                copy.write_row(row)
     else:
-        db.execute(insert(TrackingEvent), rows)
+        connection.exec_driver_sql(_INSERT, rows)
+
+
+def _as_text(moment: datetime) -> str:
+    """A moment as SQLAlchemy has SQLite store it."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _agents(db: Session, texts: set[str]) -> dict[str, int]:
@@ -209,4 +213,8 @@ def _add_counts(db: Session, counts: Counter[_Count]) -> None:
 
 def _inserting(db: Session) -> Any:
     """The database's own ``insert``, which knows conflicts."""
-    return (postgresql if db.get_bind().dialect.name == "postgresql" else sqlite).insert
+    return (postgresql if _on_postgres(db) else sqlite).insert
+
+
+def _on_postgres(db: Session) -> bool:
+    return db.get_bind().dialect.name == "postgresql"

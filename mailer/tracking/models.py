@@ -49,6 +49,12 @@ class Manner(StrEnum):
     AHEAD = "ahead"
     """With a header that says it was fetched before anybody asked."""
     POST = "post"
+    MAIL = "mail"
+    """By a message to an address that stands in the letter."""
+
+
+BY_HAND = (Manner.POST, Manner.MAIL)
+"""What machines do not do that look at letters."""
 
 
 class UserAgent(Base):

@@ -32,6 +32,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     true,
     tuple_,
     type_coerce,
@@ -47,7 +48,7 @@ from mailer.campaigns.models import Delivery, DeliveryState
 from mailer.foundation.database import Database
 from mailer.tracking import labels
 from mailer.tracking.labels import Judgement, judge_sighting
-from mailer.tracking.models import Label, Manner, TrackingEvent, TrackingKind, UserAgent
+from mailer.tracking.models import BY_HAND, Label, Manner, TrackingEvent, TrackingKind, UserAgent
 from mailer.tracking.surroundings import (
     BURST,
     BURSTS,
@@ -139,6 +140,32 @@ def explain(reason: str) -> str:
     return _EXPLANATIONS.get(reason) or labels.explain(reason)
 
 
+class Reviser:
+    """Revises again and again, and passes over letters in which nothing is new since the last time."""
+
+    def __init__(self, database: Database) -> None:
+        """The first time, all that is fresh is looked at."""
+        self._database = database
+        self._newest = 0
+
+    def revise(self, now: datetime) -> int:
+        """As the function does, in a transaction of its own.
+
+        What another machine puts into a letter at this very moment may be passed over; it is looked at
+        when it is settled.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached; nothing was changed.
+        """
+        with self._database.write() as db:
+            if not _be_the_only_one(db, wait=False):
+                return 0
+            newest = db.scalar(select(func.max(TrackingEvent.id))) or 0
+            written = _revise(db, now, news_after=self._newest)
+        self._newest = newest
+        return written
+
+
 def revise(db: Session, *, now: datetime) -> int:
     """Judge again what has just happened, and for good what happened a while ago.
 
@@ -151,12 +178,14 @@ def revise(db: Session, *, now: datetime) -> int:
     Returns:
         How many events were given another label or settled.
     """
-    if not _be_the_only_one(db, wait=False):
-        return 0
+    return _revise(db, now, news_after=0) if _be_the_only_one(db, wait=False) else 0
+
+
+def _revise(db: Session, now: datetime, *, news_after: int) -> int:
     fresh = now - FRESH
     newest = select(TrackingEvent.at).where(_UNSETTLED, TrackingEvent.at > fresh)
     first = db.scalar(newest.order_by(TrackingEvent.at.desc()).offset(MOST_AT_ONCE - 1).limit(1))
-    written = _judge(db, _Part(first or fresh, None), settle=False)
+    written = _judge(db, _Fresh(first or fresh, None, news_after), settle=False)
     part = _next_part(db, None, until=now - WINDOW)
     return written + (_judge(db, part, settle=True) if part else 0)
 
@@ -232,8 +261,8 @@ def _judge_alone(db: Session, campaign_id: int | None, first: int, last: int) ->
         .distinct()
     )
     wrong: dict[Judgement, list[tuple[TrackingKind, Manner, int | None]]] = {}
-    for kind, manner, agent_id, text, label, reason in db.execute(kinds):
-        judgement = judge_sighting(kind, manner, text)
+    for kind, manner, agent_id, said, label, reason in db.execute(kinds):
+        judgement = judge_sighting(kind, manner, said)
         if judgement != Judgement(label, reason):
             wrong.setdefault(judgement, []).append((kind, manner, agent_id))
     unsynchronized = {"synchronize_session": False}
@@ -277,6 +306,14 @@ class _Part:
         """Selects them, by the index of what is unsettled."""
         condition = and_(_UNSETTLED, TrackingEvent.at >= self.since)
         return condition if self.until is None else and_(condition, TrackingEvent.at < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh(_Part):
+    """The unsettled events of the last minute; nothing near them is settled either."""
+
+    news_after: int
+    """Only letters with events beyond this id are judged."""
 
 
 def _next_part(db: Session, since: datetime | None, *, until: datetime | None) -> _Part | None:
@@ -330,22 +367,24 @@ def _judge_letters(db: Session, part: _Part) -> dict[Judgement, list[int]]:
 
     Only letters in which a rule can decide at all are read.
     """
-    margin = timedelta(seconds=max(TRAP_SECONDS, *[seconds for _, seconds in BURSTS]))
-    near = TrackingEvent.at >= part.since - margin
-    if part.until is not None:
-        near = and_(near, TrackingEvent.at <= part.until + timedelta(seconds=FORM_SECONDS))
+    near = _near(part)
     letter = (TrackingEvent.campaign_id, TrackingEvent.position)
-    looked_at = select(*letter).where(part.condition).order_by(TrackingEvent.at)
-    clicked = func.sum(case((TrackingEvent.kind == TrackingKind.CLICK, 1), else_=0))
+    looked_at = select(*letter).where(part.condition, _has_news(part)).order_by(TrackingEvent.at)
+    links = case((TrackingEvent.kind == TrackingKind.CLICK, TrackingEvent.link_number))
     telling = or_(TrackingEvent.kind == TrackingKind.TRAP, TrackingEvent.manner == Manner.POST)
     letters = (
         select(*letter)
         .where(tuple_(*letter).in_(looked_at), near)
         .group_by(*letter)
-        .having(or_(clicked >= FEWEST_LINKS, func.max(case((telling, 1), else_=0)) == 1))
+        .having(
+            or_(func.count(links.distinct()) >= FEWEST_LINKS, func.max(case((telling, 1), else_=0)) == 1)
+        )
         .cte("letters")
     )
     at = _seconds_of(TrackingEvent.at)
+    by_hash = isinstance(part, _Fresh) and db.get_bind().dialect.name == "postgresql"
+    if by_hash:  # it expects few letters, and would go through all fresh events for each of them
+        db.execute(text("SET LOCAL enable_nestloop = off"))
     events = db.execute(
         select(
             case((part.condition, 1), else_=0),
@@ -376,7 +415,31 @@ def _judge_letters(db: Session, part: _Part) -> dict[Judgement, list[int]]:
             stays = judgement == Judgement(Label(event.label), event.reason)
             if belongs[event.id] and (judgement.label is Label.PERSON or not stays):
                 verdicts.setdefault(judgement, []).append(event.id)
+    if by_hash:
+        db.execute(text("SET LOCAL enable_nestloop = on"))
     return verdicts
+
+
+def _near(part: _Part) -> ColumnElement[bool]:
+    """True for events that can tell something of those of the part, and for these."""
+    margin = timedelta(seconds=max(TRAP_SECONDS, *[seconds for _, seconds in BURSTS]))
+    near = TrackingEvent.at >= part.since - margin
+    if isinstance(part, _Fresh):
+        return and_(_UNSETTLED, near)  # by the index of what is unsettled, however much came before
+    if part.until is None:
+        return near
+    return and_(
+        near,
+        TrackingEvent.at <= part.until + timedelta(seconds=FORM_SECONDS),
+        or_(TrackingEvent.at <= part.until + margin, TrackingEvent.manner == Manner.POST),
+    )
+
+
+def _has_news(part: _Part) -> ColumnElement[bool]:
+    """True where a letter must be judged again: something is new, or a form stands against a crowd."""
+    if not isinstance(part, _Fresh):
+        return true()
+    return or_(TrackingEvent.id > part.news_after, TrackingEvent.manner == Manner.POST)
 
 
 def _same_letter(letters: CTE) -> ColumnElement[bool]:
@@ -420,8 +483,8 @@ def _is_hasty() -> ColumnElement[bool]:
 
 
 def _doubt(db: Session, condition: ColumnElement[bool], judgement: Judgement) -> int:
-    """Doubt the people among these events who did not send a form."""
-    doubted = and_(condition, TrackingEvent.label == Label.PERSON, TrackingEvent.manner != Manner.POST)
+    """Doubt the people among these events who sent neither a form nor a mail."""
+    doubted = and_(condition, TrackingEvent.label == Label.PERSON, TrackingEvent.manner.not_in(BY_HAND))
     return _update(db, doubted, {"label": judgement.label, "reason": judgement.reason})
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from mailer.tracking.labels import Judgement
-from mailer.tracking.models import Label, Manner, TrackingKind
+from mailer.tracking.models import BY_HAND, Label, Manner, TrackingKind
 
 TRAP_SECONDS = 60.0
 TRAP_ANYWHERE_SECONDS = 10.0
@@ -82,7 +82,7 @@ def judge_beside(events: Sequence[Seen]) -> Iterator[tuple[Seen, Judgement]]:
 
 def _is_open(event: Seen) -> bool:
     """Whether what the event says of itself leaves open what it was."""
-    if event.manner == Manner.POST or event.kind == TrackingKind.TRAP:
+    if event.manner in BY_HAND or event.kind == TrackingKind.TRAP:
         return False
     return event.label != Label.MACHINE or event.reason in _REVISED
 

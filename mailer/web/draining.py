@@ -8,7 +8,7 @@ from mailer.runtime import Runtime
 from mailer.tracking.draining import LOOK_SECONDS, AlreadyDraining, Drainer, wait
 from mailer.tracking.journals import web_folder
 from mailer.tracking.models import TrackingKind
-from mailer.tracking.revising import revise
+from mailer.tracking.revising import Reviser
 from mailer.web.deeds import (
     apply_registration,
     apply_reminder,
@@ -30,17 +30,13 @@ log = get_log(__name__)
 
 def open_drainer(runtime: Runtime) -> Drainer:
     """The drainer of a runtime's state folder."""
-
-    def revise_labels() -> None:
-        with runtime.database.write() as db:
-            revise(db, now=runtime.clock.now())
-
+    reviser = Reviser(runtime.database)
     return Drainer(
         runtime.database,
         web_folder(runtime.settings.state_dir),
         zone=runtime.settings.zone,
         deeds=DEEDS,
-        revise=revise_labels,
+        revise=lambda: reviser.revise(runtime.clock.now()),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from mailer.events.models import Event, EventState
-from mailer.events.registering import Seats
+from mailer.events.registering import Seats, free_seats
 from mailer.rendering.environment import clock_time, long_date
 
 _FEW_SEATS = 10
@@ -54,7 +54,7 @@ def view_event(
         seats: how its registrations stand, where the page tells of seats.
     """
     date_text = long_date(event.date, language)
-    free_seats = _free_seats(event, seats)
+    free = free_seats(event, seats.seated) if seats and event.hosted else None
     return EventView(
         slug=event.slug,
         title=event.title,
@@ -70,19 +70,12 @@ def view_event(
         registration_url=None if event.hosted else _web_address(event.registration_url),
         hosted=event.hosted,
         moved=event.state is EventState.MOVED,
-        full=event.state is EventState.FULL or free_seats == 0,
-        has_seats=bool(free_seats),
-        few_seats=free_seats is not None and 0 < free_seats < _FEW_SEATS,
+        full=event.state is EventState.FULL or free == 0,
+        has_seats=bool(free),
+        few_seats=free is not None and 0 < free < _FEW_SEATS,
         cancelled=event.state is EventState.CANCELLED,
         over=event.date < today,
     )
-
-
-def _free_seats(event: Event, seats: Seats | None) -> int | None:
-    """How many more can have a seat; None where there is no limit, or none that we count."""
-    if seats is None or not event.hosted or event.capacity is None:
-        return None
-    return 0 if event.state is EventState.FULL else max(0, event.capacity - seats.seated)
 
 
 def _web_address(url: str | None) -> str | None:

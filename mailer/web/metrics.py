@@ -6,7 +6,7 @@ For programs of ours alone, and without any personal data: numbers by kinds, sta
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -26,8 +26,9 @@ from starlette.routing import Route
 from mailer.campaigns.ledger import is_uncertain
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Heartbeat
 from mailer.events.alarms import MISSED_FOR
-from mailer.events.letters import find_letter_faults, reminder_letters
+from mailer.events.letters import find_letter_faults
 from mailer.events.models import ReminderState
+from mailer.events.policy import policy_of
 from mailer.events.reminders import PlannedReminder, derive_reminders
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import Settings
@@ -194,15 +195,10 @@ def read_figures(db: Session, runtime: Runtime) -> Figures:
 def _reminders_near(db: Session, runtime: Runtime) -> list[PlannedReminder]:
     """Those due in the last days, or soon enough for somebody to be warned; nothing about anybody."""
     settings, now = runtime.settings, runtime.clock.now()
-    plan = derive_reminders(
-        db,
-        reminder_letters(template_folders(settings)),
-        now=now,
-        zone=settings.zone,
-        grace=timedelta(hours=settings.reminder_grace_hours),
-    )
-    warning = timedelta(days=settings.reminder_warning_days)
-    return [one for one in plan if now - MISSED_FOR < one.due_at <= now + warning and not one.moot]
+    policy = policy_of(settings, template_folders(settings))
+    plan = derive_reminders(db, policy, now=now)
+    until = now + policy.warning
+    return [one for one in plan if now - MISSED_FOR < one.due_at <= until and not one.moot]
 
 
 def _of_database(figures: Figures | None) -> Iterable[Metric]:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.types import Scope
 
+from mailer.rendering.bytecode import KeptBytecode
 from mailer.runtime import Runtime, template_folders
 from mailer.tracking.journals import LINKS_COPY, web_folder
 from mailer.tracking.links import LinkTable
@@ -31,6 +32,7 @@ from mailer.web.tally import Tally
 LANGUAGES = ("da", "en")
 _PAGES_AT_THE_DATABASE = 10
 """Fewer than the engine's pool holds, so that a page waits here and not for a connection."""
+_BYTECODE = KeptBytecode()
 _MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 
 Answer = TypeVar("Answer")
@@ -185,6 +187,7 @@ def open_site(runtime: Runtime) -> Site:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_BYTECODE,
     )
     assets = _read_assets(folders)
     templates.globals["asset"] = lambda name: f"/static/{name}?v={assets[name].version}"

@@ -1,17 +1,15 @@
 """Events and reminders as staff see them: the plan as of a moment, and how each event stands."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.heartbeats import TICKED, last_heartbeat
+from mailer.campaigns.heartbeats import TICK_LATE, TICKED, last_heartbeat
 from mailer.events.alarms import ReminderAlarm, find_reminder_alarms
-from mailer.events.audiences import AudienceRule
-from mailer.events.letters import find_letter_faults, reminder_letters
-from mailer.events.models import Event, Reminder
+from mailer.events.letters import LetterFault, find_letter_faults
+from mailer.events.policy import policy_of
 from mailer.events.reminders import PlannedReminder, derive_reminders, plan_reminders
 from mailer.foundation.clock import real_now
 from mailer.reports.standings import Change, Standing, event_history, event_standings
@@ -20,7 +18,6 @@ from mailer.web.staff_answers import Answers
 
 SECONDS = 15.0
 """Audiences are counted anew this often."""
-_TICK_LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +27,9 @@ class Plan:
     now: datetime
     """The clock people see, or the moment that was rehearsed."""
     reminders: Sequence[PlannedReminder]
-    """By the moment they are due; also those of days on which an event was to be before it moved."""
+    """By the moment they are due."""
     alarms: Sequence[ReminderAlarm]
-    letter_faults: Sequence[str]
+    letter_faults: Sequence[LetterFault]
     """Why letters cannot be used as reminders."""
     tick_is_late: bool
     """Scheduler, Redis or every worker is gone: nothing that is due goes."""
@@ -88,54 +85,15 @@ class StaffEventFigures:
 
     def _make_plan(self, db: Session, now: datetime) -> Plan:
         folders = template_folders(self._settings)
-        plan = plan_reminders(
-            db,
-            reminder_letters(folders),
-            now=now,
-            zone=self._settings.zone,
-            grace=timedelta(hours=self._settings.reminder_grace_hours),
-        )
-        everything = sorted([*plan, *self._left_over(db, plan)], key=lambda each: each.due_at)
+        policy = policy_of(self._settings, folders)
+        plan = plan_reminders(db, policy, now=now)
+        alarms = find_reminder_alarms(plan, now=now, warning=policy.warning)
         ticked, faults = last_heartbeat(db, TICKED), find_letter_faults(folders)
-        is_late = ticked is None or real_now() - ticked > _TICK_LATE
-        return Plan(now, everything, self._alarms_of(plan, now), faults, is_late)
+        is_late = ticked is None or real_now() - ticked > TICK_LATE
+        return Plan(now, plan, alarms, faults, is_late)
 
     def _find_alarms(self, db: Session) -> Sequence[ReminderAlarm]:
         now = self._runtime.clock.now()
-        plan = derive_reminders(
-            db,
-            reminder_letters(template_folders(self._settings)),
-            now=now,
-            zone=self._settings.zone,
-            grace=timedelta(hours=self._settings.reminder_grace_hours),
-        )
-        return self._alarms_of(plan, now)
-
-    def _alarms_of(self, plan: Sequence[PlannedReminder], now: datetime) -> Sequence[ReminderAlarm]:
-        warning = timedelta(days=self._settings.reminder_warning_days)
-        return find_reminder_alarms(plan, now=now, warning=warning)
-
-    def _left_over(self, db: Session, plan: Sequence[PlannedReminder]) -> Iterator[PlannedReminder]:
-        """What went or was called off and is planned no more: the event has moved, or its leads."""
-        planned = {(each.event_id, each.lead, each.rule, each.event_date) for each in plan}
-        rows = db.execute(select(Reminder, Event).join(Event, Event.id == Reminder.event_id))
-        for row, event in rows:
-            if (row.event_id, row.lead, row.rule, row.event_date) not in planned:
-                yield self._as_planned(row, event)
-
-    def _as_planned(self, row: Reminder, event: Event) -> PlannedReminder:
-        return PlannedReminder(
-            event_id=event.id,
-            event_slug=event.slug,
-            event_title=event.title,
-            event_date=row.event_date,
-            lead=row.lead,
-            rule=AudienceRule(row.rule),
-            letter=None,
-            due_at=row.due_at,
-            local_time=row.due_at.astimezone(self._settings.zone),
-            state=row.state,
-            audience=row.audience,
-            late=row.late,
-            campaign_id=row.campaign_id,
-        )
+        policy = policy_of(self._settings, template_folders(self._settings))
+        plan = derive_reminders(db, policy, now=now)
+        return find_reminder_alarms(plan, now=now, warning=policy.warning)

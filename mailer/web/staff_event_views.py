@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from zoneinfo import ZoneInfo
 
+from mailer.events.catalogue import is_over
 from mailer.events.models import EventState, ReminderState
 from mailer.reports import danish
 from mailer.reports.danish import clean, number
@@ -79,13 +79,12 @@ class EventView:
     past: Sequence[ReminderView]
 
 
-def view_events(standings: Sequence[Standing], plan: Plan, zone: ZoneInfo) -> EventsView:
+def view_events(standings: Sequence[Standing], plan: Plan) -> EventsView:
     """All events: those to come by date, those behind us the latest first."""
-    today = plan.now.astimezone(zone).date()
-    rows = [(each.is_over(today), _view_row(each, plan, today)) for each in standings]
+    rows = [(is_over(each.event, plan.now), _view_row(each, plan)) for each in standings]
     return EventsView(
-        coming=[row for is_over, row in rows if not is_over],
-        over=[row for is_over, row in reversed(rows) if is_over],
+        coming=[row for has_passed, row in rows if not has_passed],
+        over=[row for has_passed, row in reversed(rows) if has_passed],
     )
 
 
@@ -94,7 +93,7 @@ def view_event(look: EventLook, plan: Plan, zone: ZoneInfo) -> EventView:
     standing, event = look.standing, look.standing.event
     reminders = [each for each in plan.reminders if each.event_id == event.id]
     return EventView(
-        row=_view_row(standing, plan, plan.now.astimezone(zone).date()),
+        row=_view_row(standing, plan),
         slug=event.slug,
         facts=[
             ("Dato", long_day(event.date)),
@@ -113,10 +112,10 @@ def view_event(look: EventLook, plan: Plan, zone: ZoneInfo) -> EventView:
     )
 
 
-def _view_row(standing: Standing, plan: Plan, today: date) -> EventRow:
+def _view_row(standing: Standing, plan: Plan) -> EventRow:
     event, seats = standing.event, standing.seats
-    is_over = standing.is_over(today) and event.state is not EventState.CANCELLED
-    waits_for_nothing = is_over or event.state is EventState.CANCELLED
+    is_cancelled = event.state is EventState.CANCELLED
+    was_held = is_over(event, plan.now) and not is_cancelled
     ours = [each for each in plan.reminders if each.event_id == event.id]
     coming = [each for each in ours if each.state in {ReminderState.PLANNED, ReminderState.DUE}]
     return EventRow(
@@ -124,9 +123,9 @@ def _view_row(standing: Standing, plan: Plan, today: date) -> EventRow:
         title=clean(event.title),
         when=long_day(event.date) + (f" {clock(event.time)}" if event.time else ""),
         where=clean(event.place or ""),
-        state=OVER if is_over else EVENT_STATES[standing.state],
-        tone="over" if is_over else standing.state.value,
-        missing="" if waits_for_nothing else fields_listed(standing.missing),
+        state=OVER if was_held else EVENT_STATES[standing.state],
+        tone="over" if was_held else standing.state.value,
+        missing="" if was_held or is_cancelled else fields_listed(standing.missing),
         seated=people(seats.seated),
         waiting=people(seats.waiting),
         capacity=number(event.capacity) if event.capacity else "–",

@@ -1,17 +1,15 @@
 """What the staff pages say of events and reminders, in Danish."""
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 
 from mailer.events.audiences import AudienceRule
 from mailer.events.models import EventState, ReminderState
-from mailer.events.reminders import ALL_SEATS_TAKEN
+from mailer.events.reasons import Reason, ReasonKind
 from mailer.reports import danish
 from mailer.reports.danish import clean, listed
 from mailer.reports.small_numbers import people, roughly
-from mailer.web.staff_words import Words
 
 _FIELDS = {
     "title": "titel",
@@ -49,20 +47,26 @@ RULES = {
     AudienceRule.CLICKED: "Har åbnet tilmeldingen",
     AudienceRule.REGION: "Andre i regionen",
 }
-_REASONS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"more than (\d+) hours late"), r"den var mere end \1 timer forsinket"),
-    (re.compile(r"the event had begun"), "mødet var begyndt"),
-    (re.compile(r"the next reminder of the event goes instead"), "den næste påmindelse går i stedet"),
-    (re.compile(r"the event does not take place"), "mødet er aflyst"),
-    (re.compile(r"all seats were taken"), "alle pladser er taget"),
-    (re.compile(ALL_SEATS_TAKEN), "så længe alle pladser er taget"),
-    (re.compile(r"due before the event was moved"), "tiden var gået, før mødet blev flyttet"),
-    (re.compile(r"due before the event was taken in"), "tiden var gået, før mødet blev oprettet"),
-    (re.compile(r"due while the event was cancelled"), "tiden gik, mens mødet var aflyst"),
-    (re.compile(r"went for the former time"), "den gik efter mødets tidligere tidspunkt"),
-)
-_HOLE = re.compile(r"no (.+) yet")
-_SAME_MOMENT = re.compile(r"the one (.+) before is due at the same moment")
+_REASONS = {
+    ReasonKind.LACKING: "mangler {fields}",
+    ReasonKind.LACKED: "manglede {fields}, da den skulle gå",
+    ReasonKind.TOO_LATE: "den var mere end {hours} timer forsinket",
+    ReasonKind.HAD_BEGUN: "mødet var begyndt",
+    ReasonKind.MOVED: "tiden var gået, før mødet blev flyttet",
+    ReasonKind.TAKEN_IN: "tiden var gået, før mødet blev oprettet",
+    ReasonKind.WAS_CANCELLED: "tiden gik, mens mødet var aflyst",
+    ReasonKind.CANCELLED: "mødet er aflyst",
+    ReasonKind.SEATS_TAKEN: "så længe alle pladser er taget",
+    ReasonKind.SEATS_WERE_TAKEN: "alle pladser er taget",
+    ReasonKind.CALLED_OFF: "den blev aflyst",
+    ReasonKind.FORMER_TIME: "den gik efter mødets tidligere tidspunkt",
+    ReasonKind.SAME_MOMENT: "den {lead} går på samme tid",
+    ReasonKind.OVERTAKEN: "den næste påmindelse går i stedet",
+    ReasonKind.UNKNOWN_LETTER: "der er intet påmindelsesbrev {letters}; der er: {known}",
+    ReasonKind.NO_LETTER: "intet brev går {lead}, hvis mødet ikke selv nævner et",
+    ReasonKind.TWO_LETTERS: "brevene {letters} er begge til denne påmindelse",
+    ReasonKind.BAD_SCHEDULE: "mødets egne påmindelser er skrevet, så de ikke kan læses",
+}
 
 
 def field_name(field: str) -> str:
@@ -90,22 +94,17 @@ def value_of(field: str, value: str | None) -> str:
     return clean(value)
 
 
-def why(reason: str | None) -> Words | None:
-    """Why a reminder does not go; in English where no Danish is known for it."""
-    if not reason:
+def why(reason: Reason | None) -> str | None:
+    """Why a reminder does not go."""
+    if reason is None:
         return None
-    hole = _HOLE.fullmatch(reason)
-    if hole:
-        fields = tuple(name.replace(" ", "_") for name in hole[1].split(" and no "))
-        return Words(f"mangler {fields_listed(fields)}")
-    same = _SAME_MOMENT.fullmatch(reason)
-    if same:
-        return Words(f"den {danish.lead(same[1])} går på samme tid")
-    for pattern, words in _REASONS:
-        match = pattern.fullmatch(reason)
-        if match:
-            return Words(match.expand(words))
-    return Words(clean(reason), "en")
+    return _REASONS[reason.kind].format(
+        fields=fields_listed(reason.fields),
+        hours=reason.hours,
+        lead=danish.lead(reason.lead),
+        letters=" og ".join(f"»{clean(name)}«" for name in reason.letters),
+        known=clean(", ".join(reason.known) or "ingen"),
+    )
 
 
 def audience(rule: AudienceRule, count: int) -> str:

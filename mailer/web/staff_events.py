@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mailer.campaigns.timetable import resolve_local
+from mailer.campaigns.timetable import BadTimetable, parse_moment
 from mailer.staff.sessions import Visitor
 from mailer.web.staff_event_figures import StaffEventFigures
 from mailer.web.staff_event_views import view_event, view_events
@@ -17,10 +17,6 @@ from mailer.web.staff_shell import PREFIX, Page, Shell
 _EVENTS, _REMINDERS = "events", "reminders"
 _YEARS = range(2000, 2100)
 """So far from now that every lead still has a date."""
-
-
-class BadMoment(Exception):
-    """A text that is no moment one could rehearse."""
 
 
 class EventPages:
@@ -44,7 +40,7 @@ class EventPages:
         """All events."""
         del request
         standings, plan = await self._figures.standings(), await self._figures.plan()
-        view = view_events(standings, plan, self._zone)
+        view = view_events(standings, plan)
         return self._shell.page("events.html", visitor, here=_EVENTS, view=view)
 
     async def event(self, request: Request, visitor: Visitor) -> Response:
@@ -61,7 +57,7 @@ class EventPages:
         moment, is_bad = None, False
         try:
             moment = read_moment(asked, self._zone) if asked else None
-        except BadMoment:
+        except BadTimetable:
             is_bad = True
         plan = await self._figures.plan(moment)
         return self._shell.page(
@@ -78,14 +74,9 @@ def read_moment(text: str, zone: ZoneInfo) -> datetime:
     """The moment a text such as ``2014-03-21T09:00`` names, to the minute; local where it has no offset.
 
     Raises:
-        BadMoment: it names none, or one too far away.
+        BadTimetable: it names none, or one too far away.
     """
-    try:
-        moment = datetime.fromisoformat(text).replace(second=0, microsecond=0)
-        if moment.year not in _YEARS:
-            raise BadMoment(text)
-        if moment.tzinfo is not None:
-            return moment
-        return resolve_local(moment.date(), moment.time(), zone)
-    except ValueError as error:
-        raise BadMoment(text) from error
+    moment = parse_moment(text, zone)
+    if moment.year not in _YEARS:
+        raise BadTimetable(f"{text!r} is too far from now")
+    return moment.replace(second=0, microsecond=0)

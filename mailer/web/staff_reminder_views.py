@@ -6,8 +6,9 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from mailer.events.alarms import ReminderAlarm
+from mailer.events.letters import LetterFault
 from mailer.events.models import ReminderState
-from mailer.events.reminders import ALL_SEATS_TAKEN, PlannedReminder
+from mailer.events.reminders import PlannedReminder
 from mailer.reports import danish
 from mailer.web.staff_event_figures import Plan
 from mailer.web.staff_event_words import (
@@ -21,7 +22,6 @@ from mailer.web.staff_event_words import (
     moment,
     why,
 )
-from mailer.web.staff_words import Words
 
 _TO_COME = frozenset({ReminderState.DUE, ReminderState.PLANNED, ReminderState.BLOCKED})
 
@@ -36,7 +36,7 @@ class RuleRow:
     state: str
     tone: str
     """The state's class: what the page colours it by."""
-    why: Words | None
+    why: str | None
     campaign: str | None
     """The path of the letter's own page."""
 
@@ -60,9 +60,18 @@ class AlarmView:
     """One thing to be done."""
 
     text: str
-    why: Words | None
+    why: str | None
     remedy: str | None
     """A command."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultView:
+    """A letter that cannot be used."""
+
+    text: str
+    detail: str
+    """In English, for whoever mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class PlanView:
     is_rehearsal: bool
     alarms: Sequence[AlarmView]
     tick_is_late: bool
-    letter_faults: Sequence[str]
+    letter_faults: Sequence[FaultView]
     to_come: Sequence[ReminderView]
     past: Sequence[ReminderView]
 
@@ -90,7 +99,7 @@ def view_plan(plan: Plan, zone: ZoneInfo, *, is_rehearsal: bool) -> PlanView:
         is_rehearsal=is_rehearsal,
         alarms=[_view_alarm(alarm, titles[alarm.event_slug]) for alarm in plan.alarms],
         tick_is_late=plan.tick_is_late and not is_rehearsal,
-        letter_faults=[danish.clean(fault) for fault in plan.letter_faults],
+        letter_faults=[_view_fault(fault) for fault in plan.letter_faults],
         to_come=to_come(plan.reminders),
         past=past(plan.reminders),
     )
@@ -107,7 +116,7 @@ def past(reminders: Iterable[PlannedReminder]) -> list[ReminderView]:
 
 
 def _is_to_come(planned: PlannedReminder) -> bool:
-    return planned.state in _TO_COME or planned.reason == ALL_SEATS_TAKEN
+    return planned.state in _TO_COME or planned.waits_for_seats
 
 
 def _grouped(reminders: Iterable[PlannedReminder]) -> list[ReminderView]:
@@ -136,7 +145,7 @@ def _view_rule(planned: PlannedReminder) -> RuleRow:
     state, tone = REMINDER_STATES[planned.state], planned.state.value
     if planned.moot:
         state, tone = "bortfaldet", "moot"
-    elif planned.reason == ALL_SEATS_TAKEN:
+    elif planned.waits_for_seats:
         state = "sendes ikke"
     elif planned.late:
         state, tone = LATE[planned.state], "late"
@@ -149,6 +158,12 @@ def _view_rule(planned: PlannedReminder) -> RuleRow:
         why=why(planned.reason),
         campaign=f"/staff/campaigns/{planned.campaign_id}" if planned.campaign_id else None,
     )
+
+
+def _view_fault(fault: LetterFault) -> FaultView:
+    letter = f"Brevet »{danish.clean(fault.letter)}«"
+    what = "siger noget om påmindelser, som ikke kan bruges" if fault.is_readable else "kan ikke læses"
+    return FaultView(f"{letter} {what}", danish.clean(fault.text))
 
 
 def _view_alarm(alarm: ReminderAlarm, title: str) -> AlarmView:

@@ -34,6 +34,7 @@ def test_an_event_file_goes_in_once(mailer: Caller) -> None:
         "refused": [],
         "changed": [],
         "left_out": [],
+        "held_back": 0,
     }
     again = mailer("event", "import", SHIPPED)
     assert (again.code, again.stdout) == (0, "")
@@ -209,6 +210,38 @@ def test_more_seats_let_those_who_wait_move_up(mailer: Caller, database: Databas
     assert answer.stderr == "1 recipient moved up from the waiting list\n"
 
 
+def test_an_event_whose_own_seats_are_all_taken_is_full_whoever_asks(
+    mailer: Caller, database: Database
+) -> None:
+    mailer("event", "import", SHIPPED)
+    mailer("event", "update", "nordjylland", "--hosted", "--capacity", "2")
+    mailer("event", "update", "sjaelland", "--capacity", "2")  # not hosted: we count no seats
+
+    def states() -> tuple[str, str, str, str]:
+        with database.write() as db:
+            register(db, "nordjylland", make_recipient(db).id, now=NOW)
+        listed = mailer("event", "list", "--json").data["events"]
+        (line,) = [
+            line for line in mailer("event", "list").stdout.splitlines() if line.startswith("nord")
+        ]
+        shown = mailer("event", "show", "nordjylland").stdout.splitlines()
+        (field,) = [line for line in shown if line.startswith("state ")]
+        return (
+            *(found["state"] for found in listed if found["slug"] == "nordjylland"),
+            line.split()[1],
+            mailer("event", "show", "nordjylland", "--json").data["state"],
+            field.split()[1],
+        )
+
+    assert states() == ("open",) * 4
+    assert states() == ("full",) * 4
+    assert states() == ("full",) * 4  # one waits
+    others = [one for one in mailer("event", "list", "--json").data["events"] if not one["hosted"]]
+    assert {one["state"] for one in others} == {"open"}
+    mailer("event", "cancel", "nordjylland", "--no-notify", "--yes")
+    assert mailer("event", "show", "nordjylland", "--json").data["state"] == "cancelled"
+
+
 def test_a_cancelled_event_is_told_of_once(mailer: Caller, database: Database) -> None:
     mailer("event", "import", SHIPPED)
     ask(database, "nordjylland", people=2)
@@ -237,6 +270,26 @@ def test_letters_about_the_day_before_it_moved_are_held_back_and_counted(
 
     done = mailer("event", "cancel", "nordjylland", "--yes", "--json")
     assert (done.data["held_back"], done.data["audience"]) == (2, 2)
+
+
+@pytest.mark.parametrize("form", ["--json", None])
+def test_letters_that_an_import_holds_back_are_counted(
+    mailer: Caller, database: Database, tmp_path: Path, form: str | None
+) -> None:
+    mailer("event", "import", SHIPPED)
+    for slug, people in (("nordjylland", 2), ("midtjylland", 1)):
+        ask(database, slug, people=people)
+        mailer("event", "update", slug, "--time", "10:00", "--notify", "--yes")
+    path = tmp_path / "moved.csv"
+    path.write_text("slug;titel;dato\nnordjylland;Møde;18-06-2014\nmidtjylland;Møde;08-04-2014\n")
+
+    answer = mailer("event", "import", str(path), *filter(None, [form]))
+
+    assert answer.code == 0
+    assert "3 letters about events as they were had not left and will not" in answer.stderr
+    if form:
+        assert answer.data["held_back"] == 3
+    assert "will not" not in mailer("event", "import", str(path)).stderr
 
 
 def test_while_recipients_are_imported_nobody_is_told_and_nothing_changes(

@@ -60,6 +60,7 @@ def test_the_plan_says_when_to_how_many_and_why_not(mailer: Caller, database: Da
     assert len(answer.data["reminders"]) == 5 * 3 * 3
     assert one(answer.data, "hovedstaden", "14 days") == {
         "event": "hovedstaden",
+        "event_date": "2014-03-24",
         "lead": "14 days",
         "rule": "asked",
         "due_at": "2014-03-10T08:00:00+00:00",
@@ -70,6 +71,8 @@ def test_the_plan_says_when_to_how_many_and_why_not(mailer: Caller, database: Da
         "reason": None,
         "letter": "paamindelse",
         "campaign_id": None,
+        "campaign": None,
+        "at": None,
     }
     blocked = one(answer.data, "sjaelland", "1 day")
     assert (blocked["state"], blocked["local_time"]) == ("blocked", "2014-06-16T09:00:00+02:00")
@@ -150,9 +153,10 @@ def test_any_moment_can_be_rehearsed(mailer: Caller, now: str, state: str, late:
     assert (found["state"], found["late"]) == (state, late)
 
 
+@pytest.mark.parametrize("moment", ["i morgen", "0001-01-01T00:00", "9999-12-31T23:59-14:00"])
 @pytest.mark.parametrize("verb", ["plan", "run"])
-def test_a_moment_nobody_can_read_is_wrong_usage(mailer: Caller, verb: str) -> None:
-    answer = mailer("reminder", verb, "--now", "i morgen")
+def test_a_moment_nobody_can_read_is_wrong_usage(mailer: Caller, verb: str, moment: str) -> None:
+    answer = mailer("reminder", verb, "--now", moment)
     assert answer.code == 2
     assert "2014-03-21T09:00" in answer.stderr
 

@@ -19,6 +19,7 @@ from mailer.events.models import (
     RegistrationState,
     ReminderRequest,
 )
+from mailer.events.policy import ReminderPolicy
 from mailer.events.reminders import PlannedReminder, plan_reminders
 from mailer.rendering.source import LetterSource
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
@@ -192,6 +193,10 @@ def seat(
     db.flush()
 
 
+def policy(letters: Sequence[LetterSource] = ALL, *, grace: timedelta = GRACE) -> ReminderPolicy:
+    return ReminderPolicy(letters, ZONE, grace, warning=timedelta(days=7))
+
+
 def plan_by_rule(
     db: Session,
     now: datetime = NOW,
@@ -200,7 +205,7 @@ def plan_by_rule(
     grace: timedelta = GRACE,
 ) -> dict[tuple[str, AudienceRule], PlannedReminder]:
     """The reminders of one event, by lead and rule."""
-    planned = plan_reminders(db, letters, now=now, zone=ZONE, grace=grace)
+    planned = plan_reminders(db, policy(letters, grace=grace), now=now)
     return {(one.lead, one.rule): one for one in planned}
 
 
@@ -211,7 +216,7 @@ def plan(
     letters: Sequence[LetterSource] = (EARLY, LAST),
     grace: timedelta = GRACE,
 ) -> dict[tuple[str, str], PlannedReminder]:
-    planned = plan_reminders(db, letters, now=now, zone=ZONE, grace=grace)
+    planned = plan_reminders(db, policy(letters, grace=grace), now=now)
     return {(one.event_slug, one.lead): one for one in planned}
 
 

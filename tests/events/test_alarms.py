@@ -12,7 +12,7 @@ from mailer.events.models import EventState, ReminderState
 from mailer.events.outcomes import store_outcome
 from mailer.events.reminders import plan_reminders
 from mailer.rendering.source import LetterSource
-from tests.events.making import ALL, EARLY, GRACE, LAST, NOW, ZONE, make_event, plan
+from tests.events.making import ALL, EARLY, GRACE, LAST, NOW, make_event, plan, policy
 
 WEEK = timedelta(days=7)
 HOUR = timedelta(hours=1)
@@ -25,7 +25,7 @@ def alarms(
     warning: timedelta = WEEK,
     letters: Sequence[LetterSource] = ALL,
 ) -> list[ReminderAlarm]:
-    planned = plan_reminders(db, letters, now=now, zone=ZONE, grace=GRACE)
+    planned = plan_reminders(db, policy(letters), now=now)
     return find_reminder_alarms(planned, now=now, warning=warning)
 
 
@@ -46,14 +46,14 @@ def test_a_blocked_reminder_is_told_so_long_before_it_is_due_and_not_sooner(db: 
 def test_the_kinds_of_recipients_share_an_alarm_that_names_all_that_is_lacking(db: Session) -> None:
     make_event(db, place=None)
     (told,) = [one for one in alarms(db, datetime(2014, 6, 10, tzinfo=UTC)) if one.lead == "1 day"]
-    assert told.reason == "no place and no time yet"
+    assert str(told.reason) == "no place and no time yet"
     assert told.remedy == "mailer event update aalborg --place … --time …"
 
 
 def test_a_letter_nobody_has_is_told_with_the_option_that_names_another(db: Session) -> None:
     make_event(db, reminders="14 days: vi-sess")
     (told,) = alarms(db, datetime(2014, 5, 30, tzinfo=UTC))
-    assert told.reason.startswith("no reminder letter 'vi-sess'")
+    assert str(told.reason).startswith("no reminder letter 'vi-sess'")
     assert told.remedy == "mailer event update aalborg --reminders …"
 
 

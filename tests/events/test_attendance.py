@@ -9,7 +9,7 @@ from sqlalchemy.event import listen
 
 from mailer.events.attendance import AttendanceResult, import_attendance
 from mailer.events.errors import EventNotFound
-from mailer.events.linking import link_registrations
+from mailer.events.matching import link_registrations
 from mailer.events.models import Registration, RegistrationSource, RegistrationState
 from mailer.events.registering import register
 from mailer.foundation.clock import Clock

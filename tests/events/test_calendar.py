@@ -21,7 +21,7 @@ from mailer.events.calendar import (
 )
 from mailer.events.changes import cancel_event, update_event
 from mailer.events.models import Event, EventState
-from tests.events.making import NOW, make_event, new_event
+from tests.events.making import NOW, make_event, new_event, policy
 
 URL = "https://post.eksempel.example:8443"
 PUBLISHER = Publisher(URL)
@@ -121,7 +121,7 @@ def test_a_file_is_stamped_when_it_is_made_where_that_is_told() -> None:
 def test_the_file_of_a_cancelled_event_takes_it_out_of_the_calendar(db: Session) -> None:
     event = make_event(db, "kolding", start=time(10))
     told, before = second_reading(calendar_file(event, PUBLISHER))
-    cancel_event(db, "kolding", (), now=NOW, grace=timedelta())
+    cancel_event(db, "kolding", policy(()), now=NOW)
     taken, after = second_reading(calendar_file(event, PUBLISHER))
 
     assert (told.method, before.status) == ("PUBLISH", "CONFIRMED")

@@ -22,13 +22,13 @@ from mailer.events.registering import register
 from mailer.events.requests import request_reminder
 from tests.events.making import (
     EARLY,
-    GRACE,
     LAST,
     NOW,
     make_campaign,
     make_event,
     make_recipient,
     plan,
+    policy,
 )
 
 LATER = NOW + timedelta(days=1)
@@ -125,7 +125,7 @@ def take(db: Session, *steps: Step, slug: str = "kolding", now: datetime = LATER
     """Change the event step by step: by fields, or to a state somebody says."""
     for step in steps:
         if step is CANCELLED:
-            cancel_event(db, slug, [EARLY, LAST], now=now, grace=GRACE)
+            cancel_event(db, slug, policy([EARLY, LAST]), now=now)
         elif isinstance(step, EventState):
             update_event(db, slug, {}, now=now, state=step)
         else:
@@ -278,7 +278,7 @@ def test_with_an_event_its_reminders_are_called_off_and_its_registrations_stay(d
     make_event(db, "kolding", start=time(9, 30)).hosted = True
     register(db, "kolding", make_recipient(db).id, now=NOW)
 
-    called_off = cancel_event(db, "kolding", [EARLY, LAST], now=NOW, grace=GRACE)
+    called_off = cancel_event(db, "kolding", policy([EARLY, LAST]), now=NOW)
 
     rows = db.scalars(select(Reminder)).all()
     assert {(row.event_id, row.state) for row in rows} == {

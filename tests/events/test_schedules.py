@@ -189,7 +189,9 @@ def test_a_letter_that_makes_no_sense_holds_up_no_other(tmp_path: Path) -> None:
             (folder / part).write_text("x")
 
     assert [letter.name for letter in reminder_letters([tmp_path])] == ["god"]
-    broken, senseless = sorted(find_letter_faults([tmp_path]))
+    faults = find_letter_faults([tmp_path])
+    assert {(fault.letter, fault.is_readable) for fault in faults} == {("itu", False), ("gal", True)}
+    broken, senseless = sorted(map(str, faults))
     assert "itu" in broken
     assert senseless.startswith("letter gal: leads: 'snart'")
 

@@ -11,7 +11,7 @@ from mailer.events.dates import due_moment, parse_lead
 from mailer.events.models import Event, Reminder, ReminderState
 from mailer.events.outcomes import store_outcome
 from mailer.events.reminders import PlannedReminder, due_reminders, lay_out_reminders, plan_reminders
-from tests.events.making import ALL, GRACE, NOW, ZONE, make_event, new_event
+from tests.events.making import GRACE, NOW, ZONE, make_event, new_event, policy
 
 SCHEDULE = "14 days, 7 days, 1 day, 2 hours, 2 hours: dagen-foer"
 TO_SUMMER, TO_WINTER = date(2014, 3, 30), date(2014, 10, 26)
@@ -32,7 +32,7 @@ class Office:
 
     def look(self, now: datetime, grace: timedelta = GRACE) -> list[PlannedReminder]:
         return lay_out_reminders(
-            [self.event], ALL, stored=self.gone, full=(), history=(), now=now, zone=ZONE, grace=grace
+            [self.event], policy(grace=grace), stored=self.gone, full=(), history=(), now=now
         )
 
     def tick(self, now: datetime, grace: timedelta = GRACE) -> None:
@@ -147,11 +147,11 @@ def test_ten_years_of_ticks_send_each_reminder_once_or_say_why_not(db: Session) 
     grace, sent = timedelta(days=20), 0
     while now < last:
         now += timedelta(days=21, hours=6)
-        for one in due_reminders(db, ALL, now=now, zone=ZONE, grace=grace):
+        for one in due_reminders(db, policy(grace=grace), now=now):
             store_outcome(db, one, ReminderState.SENT, now=now)
             sent += 1
 
-    planned = plan_reminders(db, ALL, now=last, zone=ZONE, grace=grace)
+    planned = plan_reminders(db, policy(grace=grace), now=last)
     assert len(planned) == 9 * len(years)
     assert {one.state for one in planned} == {ReminderState.SENT, ReminderState.MISSED}
     assert sum(one.state is ReminderState.SENT for one in planned) == sent

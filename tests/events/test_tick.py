@@ -16,8 +16,8 @@ from mailer.campaigns.models import Campaign, Delivery
 from mailer.events.catalogue import find_event
 from mailer.events.changes import update_event
 from mailer.events.importing import import_events
-from mailer.events.letters import reminder_letters
 from mailer.events.models import EventState, Reminder, ReminderState
+from mailer.events.policy import policy_of
 from mailer.events.reminders import PlannedReminder, plan_reminders
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database
@@ -285,9 +285,7 @@ def test_a_lost_day_is_accounted_for_reminder_by_reminder(
 def _fallen_due(db: Session, tools: LaunchTools, now: datetime) -> list[PlannedReminder]:
     planned = plan_reminders(
         db,
-        reminder_letters([TEMPLATES]),
+        policy_of(tools.settings, [TEMPLATES]),
         now=now,
-        zone=tools.settings.zone,
-        grace=timedelta(hours=tools.settings.reminder_grace_hours),
     )
     return [one for one in planned if one.due_at <= now]

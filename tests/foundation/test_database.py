@@ -89,9 +89,9 @@ def test_a_new_database_file_and_those_beside_it_are_for_their_owner_only(tmp_pa
 def test_a_database_whose_connections_are_all_taken_is_named_unavailable(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = database.engine.pool
-    monkeypatch.setattr(pool, "_timeout", 0.01)
     with ExitStack() as taken:
+        patched = taken.enter_context(monkeypatch.context())
+        patched.setattr(database.engine.pool, "_timeout", 0.01)
         for _ in range(15):
             taken.enter_context(database.engine.connect())
         with pytest.raises(DatabaseUnavailable), database.read() as db:

@@ -26,6 +26,11 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
     assert settings.batch_size == 2000
 
 
+def test_a_settings_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
+    assert load_settings(write(tmp_path / "mailer.toml", "batch_size = 7")).batch_size == 7
+    assert load_settings(write(tmp_path / "mailer.toml", "batch_size = 8")).batch_size == 8
+
+
 def test_a_secret_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAILER_SECRET_KEY_FILE", str(write(tmp_path / "key", f"{KEY}\n")))

@@ -183,8 +183,10 @@ def _opened(service: Service) -> Iterator[Runtime]:
         suppression_key=SUPPRESSION_KEY,
     )
     runtime = open_runtime(settings)
-    yield runtime
-    runtime.database.dispose()
+    try:
+        yield runtime
+    finally:
+        runtime.database.dispose()
 
 
 def test_everybody_gets_what_the_table_says_on_the_day_it_says(spring: Spring) -> None:

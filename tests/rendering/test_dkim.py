@@ -18,7 +18,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from mailer.foundation.settings import SettingsError, load_settings
-from mailer.rendering.dkim import BadKey, Signer, open_signer, relaxed_body
+from mailer.rendering.dkim import Signer, open_signer, relaxed_body
+from mailer.rendering.errors import BadKey
 from mailer.rendering.message import compose
 from tests.rendering.test_message import COMMON, HOSTILE, PERSONAL, letter
 

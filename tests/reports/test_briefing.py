@@ -14,7 +14,8 @@ from sqlalchemy import select
 from mailer.campaigns.models import Campaign
 from mailer.foundation.settings import Settings
 from mailer.launch import LaunchRefused
-from mailer.reports.briefing import find_report_alarms, launch_report, plan_reports
+from mailer.notices.briefing import launch_report
+from mailer.reports.briefing import find_report_alarms, plan_reports
 from mailer.reports.meetings import store_challenges
 from mailer.reports.models import Meeting
 from mailer.runtime import Runtime, template_folders

@@ -1,6 +1,7 @@
 """Figures against hand-counted rows, on both databases."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
@@ -418,10 +419,14 @@ def test_the_number_of_statements_does_not_grow_with_the_audience(
             act(db, campaign, OPEN, position, at=NOW + timedelta(hours=number))
             act(db, campaign, CLICK, position, link=pack)
         statements: list[str] = []
-        sqlalchemy_event.listen(
-            database.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
-        )
 
-        report(db, campaign)
+        def note(*told: Any) -> None:
+            statements.append(told[2])
+
+        sqlalchemy_event.listen(database.engine, "before_cursor_execute", note)
+        try:
+            report(db, campaign)
+        finally:
+            sqlalchemy_event.remove(database.engine, "before_cursor_execute", note)
 
     assert len(statements) == 14

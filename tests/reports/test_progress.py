@@ -355,8 +355,10 @@ def counted_statements(database: Database) -> Iterator[list[str]]:
             told.append(statement)
 
     event.listen(database.engine, "before_cursor_execute", note)
-    yield told
-    event.remove(database.engine, "before_cursor_execute", note)
+    try:
+        yield told
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("campaigns", [1, 7])

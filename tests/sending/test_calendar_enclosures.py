@@ -14,15 +14,16 @@ import pytest
 from ical.calendar_stream import IcsCalendarStream
 from sqlalchemy import select
 
+from mailer.campaigns.models import Link
 from mailer.events.changes import cancel_event, update_event
 from mailer.events.models import Event
-from mailer.foundation.settings import TrackingMode
 from mailer.launch import Notice, launch_notice
 from mailer.runtime import Runtime
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.work import send_batches
 from recipients.models import Recipient
 from tests.conftest import NOW
+from tests.events.making import policy
 from tests.making import ScriptedRelay, make_campaign, make_recipient, relay_running, with_relay
 from tests.servers.running import find_program
 
@@ -67,7 +68,7 @@ class Post:
 
     def launch(self, letter: str, *, now: datetime = NOW) -> int:
         """Start a letter about the event; return its campaign's id."""
-        notice = Notice(letter, letter, SLUG, TrackingMode.PERSONAL, "a public task")
+        notice = Notice(letter, letter, SLUG)
         with self.runtime.database.write() as db:
             launched = launch_notice(
                 self.runtime.launch_tools, db, notice, select(Recipient.id), now=now
@@ -98,6 +99,16 @@ def post(runtime: Runtime, relay: ScriptedRelay) -> Post:
                 place="Skanderborg Park; stuen",
                 created_at=NOW,
                 updated_at=NOW,
+            )
+        )
+        db.add(  # its letters are tracked as the one that invited to it
+            Link(
+                campaign_id=make_campaign(db).id,
+                number=1,
+                key=f"events.registration/{SLUG}",
+                kind="registration",
+                event_slug=SLUG,
+                target=f"/events/{SLUG}",
             )
         )
     return Post(with_relay(runtime, relay.port), relay)
@@ -220,5 +231,5 @@ def test_a_calendar_program_follows_the_event_from_letter_to_letter(post: Post, 
 
     change(post, time="")
     with post.runtime.database.write() as db:
-        cancel_event(db, SLUG, (), now=NOW + timedelta(hours=2), grace=timedelta())
+        cancel_event(db, SLUG, policy(()), now=NOW + timedelta(hours=2))
     assert take("aflysning") == [f"2014-04-08 Aflyst: {where}"]

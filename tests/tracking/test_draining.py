@@ -433,3 +433,54 @@ def test_however_long_the_outage_it_is_tried_again(
     drainer.run(lambda: tries > 1100)
 
     assert tries > 1100
+
+
+def test_what_comes_a_line_at_a_time_is_moved_together(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = write(folder, VISIT)
+    drainer, pauses = make_drainer(database, folder), []
+
+    def pause_while_a_line_comes(seconds: float, is_stopping: object) -> None:
+        pauses.append(seconds)
+        journal.append(write_line(VISIT))
+
+    monkeypatch.setattr(draining, "wait", pause_while_a_line_comes)
+    drainer.run(lambda: len(pauses) > 2)
+
+    assert pauses[:3] == [draining.LOOK_SECONDS] * 3
+
+
+def test_after_a_full_transaction_the_next_begins_at_once(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "MOST_AT_ONCE", 7)
+    pauses: list[float] = []
+    monkeypatch.setattr(draining, "wait", lambda seconds, is_stopping: pauses.append(seconds))
+    write(folder, *[VISIT] * 20)
+
+    make_drainer(database, folder).run(lambda: bool(pauses))
+
+    assert pauses[0] == 0.0
+
+
+def test_labels_are_revised_in_a_tenth_of_the_time_at_most(database: Database, folder: Path) -> None:
+    now, revised = 0.0, []
+
+    def revise() -> None:
+        nonlocal now
+        revised.append(now)
+        now += 3.0
+
+    drainer = Drainer(
+        *(database, folder),
+        zone=ZoneInfo("Europe/Copenhagen"),
+        deeds={},
+        revise=revise,
+        ticking=lambda: now,
+    )
+    for _ in range(200):
+        drainer._revise_now_and_then()
+        now += 0.5
+
+    assert revised[:3] == [0.0, 30.5, 61.0]

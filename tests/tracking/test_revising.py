@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+import sqlalchemy.event
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Delivery, DeliveryState
-from mailer.foundation.database import Database
+from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.tracking import revising
 from mailer.tracking.models import Label, Manner, TrackingEvent, TrackingKind
 from mailer.tracking.revising import (
@@ -15,6 +17,7 @@ from mailer.tracking.revising import (
     CROWDED,
     HASTY,
     WINDOW,
+    Reviser,
     explain,
     relabel,
     revise,
@@ -290,6 +293,100 @@ def test_what_arrives_late_is_judged_beside_what_was_settled(letters: Letters) -
     late = letters.see(LONG_AFTER + 3)
 
     assert judged(letters, late) == (Label.MACHINE, TRAPPED.reason)
+
+
+def test_an_old_click_is_judged_anew_when_something_new_shows_what_it_was(database: Database) -> None:
+    reviser = Reviser(database)
+    with database.write() as db:
+        letters = make_letters(db, count=2)
+        first = letters.see(LONG_AFTER)
+        elsewhere = letters.see(LONG_AFTER, position=2)
+    reviser.revise(later(LONG_AFTER + 1))
+    with database.write() as db:
+        Letters(db, letters.campaign_id).see(LONG_AFTER + 2, kind=TrackingKind.TRAP)
+    reviser.revise(later(LONG_AFTER + 3))
+
+    assert labelled(database, first) == (Label.MACHINE, TRAPPED.reason)
+    assert labelled(database, elsewhere) == BROWSER
+
+
+def test_a_form_stands_against_a_crowd_that_comes_later(database: Database) -> None:
+    reviser = Reviser(database)
+    with database.write() as db:
+        letters = make_letters(db, count=CROWD + 1)
+        click = letters.see(LONG_AFTER)
+        letters.see(LONG_AFTER + 1, kind=TrackingKind.UNSUBSCRIBE, manner=Manner.POST)
+    reviser.revise(later(LONG_AFTER + 2))
+    with database.write() as db:
+        crowd = Letters(db, letters.campaign_id)
+        others = [crowd.see(LONG_AFTER + 3, position=nth + 2) for nth in range(CROWD)]
+    reviser.revise(later(LONG_AFTER + 4))
+    reviser.revise(later(LONG_AFTER + 6))
+
+    assert labelled(database, click) == BROWSER
+    assert labelled(database, others[0]) == (Label.UNSURE, CROWDED.reason)
+
+
+def test_a_revision_that_was_not_kept_is_made_again(database: Database) -> None:
+    reviser = Reviser(database)
+    with database.write() as db:
+        letters = make_letters(db)
+        click = letters.see(LONG_AFTER)
+        letters.see(LONG_AFTER + 1, kind=TrackingKind.TRAP)
+
+    def fail(_connection: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("the line is cut"))
+
+    sqlalchemy.event.listen(database.engine, "commit", fail)
+    with pytest.raises((OperationalError, DatabaseUnavailable)):
+        reviser.revise(later(LONG_AFTER + 2))
+    sqlalchemy.event.remove(database.engine, "commit", fail)
+    database.dispose()
+    assert labelled(database, click) == BROWSER
+
+    reviser.revise(later(LONG_AFTER + 3))
+
+    assert labelled(database, click) == (Label.MACHINE, TRAPPED.reason)
+
+
+def labelled(database: Database, event: TrackingEvent) -> tuple[Label, str]:
+    """How an event stands in the database now."""
+    with database.read() as db:
+        found = db.get_one(TrackingEvent, event.id)
+        return found.label, found.reason
+
+
+@pytest.mark.parametrize("history", [0, 400])
+def test_what_a_letter_has_behind_it_is_not_read_again(postgres_url: str, history: int) -> None:
+    database = open_database(postgres_url)
+    with database.write() as db:
+        letters = make_letters(db, count=20)
+        for position in range(1, 21):
+            letters.see(-2 * LONG_AFTER, position=position)
+        db.execute(
+            text(
+                "INSERT INTO tracking_events (kind, campaign_id, position, link_number, manner, agent_id,"
+                " label, reason, settled, at) SELECT kind, campaign_id, position, nth, manner, agent_id,"
+                " label, reason, true, at FROM tracking_events, generate_series(1, :history) AS nth"
+            ),
+            {"history": history},
+        )
+        db.execute(update(TrackingEvent).values(settled=True))
+        for nth in range(4):
+            for position in range(1, 21):
+                letters.see(LONG_AFTER + nth, position=position, link=nth + 1)
+    with database.write() as db:
+        db.execute(text("SET LOCAL enable_seqscan = off"))
+        before = pages_read(db)
+        assert revise(db, now=later(LONG_AFTER + 5)) == 80
+        assert pages_read(db) - before < 3_000
+    database.dispose()
+
+
+def pages_read(db: Session) -> int:
+    """Index entries of the event log that this session's statements have followed so far."""
+    asked = "SELECT coalesce(sum(pg_stat_get_xact_tuples_fetched(indexrelid)), 0) FROM pg_index"
+    return int(db.scalar(text(asked + " WHERE indrelid = 'tracking_events'::regclass")) or 0)
 
 
 def test_one_call_looks_at_a_bounded_number(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,8 +83,10 @@ def outage(database: Database) -> Iterator[None]:
 
     sqlalchemy.event.listen(database.engine, "do_connect", refuse)
     database.dispose()
-    yield
-    sqlalchemy.event.remove(database.engine, "do_connect", refuse)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(database.engine, "do_connect", refuse)
 
 
 @pytest.fixture

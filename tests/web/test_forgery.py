@@ -78,8 +78,10 @@ def counting_statements(database: Database) -> Iterator[list[str]]:
         said.append(statement)
 
     sqlalchemy.event.listen(database.engine, "before_cursor_execute", note)
-    yield said
-    sqlalchemy.event.remove(database.engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        sqlalchemy.event.remove(database.engine, "before_cursor_execute", note)
 
 
 def test_every_purpose_at_every_door(reader: Reader, mailing: Mailing) -> None:

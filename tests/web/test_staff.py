@@ -347,9 +347,12 @@ def test_an_outage_shows_nothing_and_signs_nobody_in(
     assert "brev-personal" not in answer.text
 
 
-def test_readers_who_hold_every_connection_keep_no_staff_out(staff: Staff, mailing: Mailing) -> None:
-    mailing.runtime.database.engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+def test_readers_who_hold_every_connection_keep_no_staff_out(
+    staff: Staff, mailing: Mailing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ExitStack() as held:
+        patched = held.enter_context(monkeypatch.context())
+        patched.setattr(mailing.runtime.database.engine.pool, "_timeout", 0.05)
         for _ in range(15):
             held.enter_context(mailing.runtime.database.engine.connect())
         assert staff.sign_in().status_code == 303

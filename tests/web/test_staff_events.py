@@ -1,7 +1,9 @@
 """Events and reminders on the staff pages: the plan on the clock people see, numbers and no names."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -20,6 +22,7 @@ from mailer.events.models import (
     ReminderRequest,
     ReminderState,
 )
+from mailer.events.reasons import Reason, ReasonKind
 from mailer.events.requests import request_reminder
 from mailer.reports.small_numbers import people
 from mailer.runtime import Runtime
@@ -27,7 +30,7 @@ from mailer.tracking.models import Label, TrackingEvent, TrackingKind
 from mailer.web.staff_event_words import audience, in_utc, value_of, why
 from recipients.models import Recipient
 from tests.conftest import NOW
-from tests.web.conftest import Mailing, add_event, add_recipient
+from tests.web.conftest import Mailing, add_event, add_recipient, open_reader
 from tests.web.staffing import Staff, opened, quick, signed_in, staff
 
 __all__ = ["opened", "quick", "signed_in", "staff"]
@@ -294,6 +297,26 @@ def test_hostile_values_of_an_event_stay_text(signed_in: Staff, mailing: Mailing
         assert 'href="javascript:' not in text
 
 
+def test_a_letter_nobody_can_use_is_named_in_danish_with_the_reason_for_whoever_mends_it(
+    staff: Staff, mailing: Mailing, tmp_path: Path
+) -> None:
+    for name, manifest in {"itu": "leads = [", "gal": 'leads = ["<script>"]'}.items():
+        folder = tmp_path / "own/letters" / name
+        folder.mkdir(parents=True)
+        (folder / "letter.toml").write_text(manifest)
+        for part in ("subject.txt", "body.txt", "body.html"):
+            (folder / part).write_text("x")
+    settings = mailing.runtime.settings.model_copy(update={"templates_dir": tmp_path / "own"})
+    with open_reader(replace(mailing.runtime, settings=settings)) as reader:
+        reading = Staff(reader)
+        reading.sign_in()
+        told = alarms(read(reading, "/staff/reminders"))
+
+    assert "Brevet »itu« kan ikke læses." in told
+    assert "Brevet »gal« siger noget om påmindelser, som ikke kan bruges." in told
+    assert '<span lang="en">letter gal: leads: &#39;&lt;script&gt;&#39; is no lead' in told
+
+
 def test_the_front_page_tells_that_a_reminder_wants_attention(
     signed_in: Staff, mailing: Mailing
 ) -> None:
@@ -314,19 +337,83 @@ def test_whoever_has_not_registered_is_told_in_round_numbers_so_that_nobody_subt
     assert people(1) == "færre end 5"
 
 
-def test_every_reason_the_plan_gives_is_told_in_danish_or_marked_as_english() -> None:
-    for reason, words in {
-        "no place and no programme url yet": "mangler sted og program",
-        "more than 24 hours late": "den var mere end 24 timer forsinket",
-        "the one 7 days before is due at the same moment": "den 7\u00a0dage før går på samme tid",
-        "all seats were taken": "alle pladser er taget",
-    }.items():
-        told = why(reason)
-        assert told
-        assert (told.text, told.language) == (words, "da")
-    stranger = why("no reminder letter 'x'; there are: vi-ses")
-    assert stranger
-    assert stranger.language == "en"
+REASONS = {
+    Reason(ReasonKind.LACKING, fields=("place", "programme_url")): (
+        "no place and no programme url yet",
+        "mangler sted og program",
+    ),
+    Reason(ReasonKind.LACKED, fields=("place",)): (
+        "no place in time",
+        "manglede sted, da den skulle gå",
+    ),
+    Reason(ReasonKind.TOO_LATE, hours=24): (
+        "more than 24 hours late",
+        "den var mere end 24 timer forsinket",
+    ),
+    Reason(ReasonKind.HAD_BEGUN): ("the event had begun", "mødet var begyndt"),
+    Reason(ReasonKind.MOVED): (
+        "due before the event was moved",
+        "tiden var gået, før mødet blev flyttet",
+    ),
+    Reason(ReasonKind.TAKEN_IN): (
+        "due before the event was taken in",
+        "tiden var gået, før mødet blev oprettet",
+    ),
+    Reason(ReasonKind.WAS_CANCELLED): (
+        "due while the event was cancelled",
+        "tiden gik, mens mødet var aflyst",
+    ),
+    Reason(ReasonKind.CANCELLED): ("the event does not take place", "mødet er aflyst"),
+    Reason(ReasonKind.SEATS_TAKEN): ("all seats are taken", "så længe alle pladser er taget"),
+    Reason(ReasonKind.SEATS_WERE_TAKEN): ("all seats were taken", "alle pladser er taget"),
+    Reason(ReasonKind.CALLED_OFF): ("it was called off", "den blev aflyst"),
+    Reason(ReasonKind.FORMER_TIME): (
+        "went for the former time",
+        "den gik efter mødets tidligere tidspunkt",
+    ),
+    Reason(ReasonKind.SAME_MOMENT, lead="7 days"): (
+        "the one 7 days before is due at the same moment",
+        "den 7\u00a0dage før går på samme tid",
+    ),
+    Reason(ReasonKind.OVERTAKEN): (
+        "the next reminder of the event goes instead",
+        "den næste påmindelse går i stedet",
+    ),
+    Reason(ReasonKind.UNKNOWN_LETTER, letters=("x",), known=("dagen-foer", "vi-ses")): (
+        "no reminder letter 'x'; there are: dagen-foer, vi-ses",
+        "der er intet påmindelsesbrev »x«; der er: dagen-foer, vi-ses",
+    ),
+    Reason(ReasonKind.NO_LETTER, lead="2 hours"): (
+        "no letter goes 2 hours before an event unless it is named:  2 hours: LETTER",
+        "intet brev går 2\u00a0timer før, hvis mødet ikke selv nævner et",
+    ),
+    Reason(ReasonKind.TWO_LETTERS, letters=("a", "b")): (
+        "letters a and b are both for this reminder: name one",
+        "brevene »a« og »b« er begge til denne påmindelse",
+    ),
+    Reason(ReasonKind.BAD_SCHEDULE, fault="'x' is no lead; write it as  14 days  or  2 hours"): (
+        "reminders: 'x' is no lead; write it as  14 days  or  2 hours",
+        "mødets egne påmindelser er skrevet, så de ikke kan læses",
+    ),
+}
+
+
+@pytest.mark.parametrize(("reason", "words"), REASONS.items(), ids=lambda each: str(each)[:30])
+def test_a_reason_is_said_in_english_to_scripts_and_in_danish_to_staff(
+    reason: Reason, words: tuple[str, str]
+) -> None:
+    assert (str(reason), why(reason)) == words
+
+
+def test_there_is_danish_for_every_reason() -> None:
+    assert {reason.kind for reason in REASONS} == set(ReasonKind)
+    assert why(None) is None
+
+
+def test_what_a_schedule_names_is_told_as_text_whatever_it_holds() -> None:
+    hostile = Reason(ReasonKind.UNKNOWN_LETTER, letters=("{lead.__class__}\x00",), known=("{0}",))
+    assert why(hostile) == "der er intet påmindelsesbrev »{lead.__class__}\ufffd«; der er: {0}"
+    assert "{lead.__class__}" in str(hostile)
 
 
 def test_values_are_written_as_people_write_them() -> None:

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from mailer.events.calendar import Publisher, calendar_feed, calendar_file
-from mailer.events.calendar_files import read_calendar
+from mailer.events.calendar_reading import read_calendar
 from mailer.events.catalogue import find_event, list_events
 from mailer.events.changes import cancel_event, update_event
 from mailer.events.errors import BadEventFile
 from mailer.events.importing import EventImport, import_events
 from mailer.events.models import Event
 from mailer.foundation.database import open_database
-from tests.events.making import GRACE, NOW, make_event
+from tests.events.making import NOW, make_event, policy
 
 OURS = Publisher("https://brev.coi.example", "COI", "brev@coi.example")
 LATER = NOW + timedelta(days=1)
@@ -146,7 +146,7 @@ def test_our_own_feed_comes_back_unchanged(db: Session, tmp_path: Path) -> None:
     make_event(db, "vejle")
     make_event(db, "new-york", start=time(19), timezone="America/New_York")
     update_event(db, "kolding", {"programme_url": "https://program.example/k"}, now=NOW)
-    cancel_event(db, "vejle", [], now=NOW, grace=GRACE)
+    cancel_event(db, "vejle", policy(()), now=NOW)
 
     done = take_in(db, tmp_path, calendar_feed(list_events(db), OURS))
 

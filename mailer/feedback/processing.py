@@ -1,0 +1,218 @@
+"""From raw messages to what they changed: read, applied and committed one by one."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session
+
+from mailer.campaigns.heartbeats import (
+    POLL_LEASE,
+    POLLED,
+    give_back_lease,
+    note_heartbeat,
+    take_lease,
+)
+from mailer.feedback.applying import ACTED_ON, Applied, Result, apply_finding, recognise
+from mailer.feedback.errors import AlreadyPolling, MailboxUnavailable
+from mailer.feedback.findings import Finding, MailKind
+from mailer.feedback.imap import ImapMailbox
+from mailer.feedback.inbox import RawMessage, Unread, printable
+from mailer.feedback.mailboxes import Mailbox, MailboxPlace
+from mailer.feedback.pop3 import Pop3Mailbox
+from mailer.feedback.reading import read_mail
+from mailer.foundation.clock import Clock, real_now
+from mailer.foundation.database import Database
+from mailer.foundation.log import get_log
+from mailer.tracking.tokens import Tokens
+
+LEASE = timedelta(minutes=2)
+"""Renewed on the way; the next to come takes over from a process that was killed."""
+_RENEW_SECONDS = 10.0
+NOT_GIVEN = "the mailbox does not give it"
+
+_log = get_log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackTools:
+    """What it takes to act on what comes back."""
+
+    database: Database
+    tokens: Tokens
+    clock: Clock
+    zone: ZoneInfo
+    bounces_to: str
+    """The address that messages come back to, without a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """One message, what it says, and what that changed."""
+
+    path: str
+    finding: Finding
+    applied: Applied
+
+
+@dataclass(slots=True)
+class Poll:
+    """What one look into the mailboxes brought."""
+
+    messages: list[Processed | Unread] = field(default_factory=list)
+    troubles: dict[MailboxPlace, str] = field(default_factory=dict)
+    """By mailbox that could not be read (on), why."""
+
+
+def process(
+    tools: FeedbackTools, messages: Iterable[RawMessage | Unread], *, dry_run: bool
+) -> Iterator[Processed | Unread]:
+    """Act on messages, each in a transaction of its own; one that cannot be read stops no other.
+
+    Args:
+        dry_run: find out what each would change, and change nothing.
+
+    Raises:
+        DatabaseUnavailable: what was told of before is done; the same messages may be given again.
+    """
+    for message in messages:
+        read = _read(tools, message)
+        done = _without_database(message.path, read)
+        if done is None:
+            with _transaction(tools.database, undone=dry_run) as db:
+                done = _apply(tools, db, message.path, read)
+        yield done
+
+
+def poll(
+    tools: FeedbackTools,
+    places: Sequence[MailboxPlace],
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+    report: Callable[[int], None] = lambda _: None,
+) -> Poll:
+    """Act on what waits in mailboxes, and take it away once that is committed.
+
+    Persons' replies stay for somebody to read, and so does what cannot be read; both are set aside. What
+    waits for a batch to end stays for the next look. A mailbox that cannot be reached stops no other.
+
+    Args:
+        is_stopping: asked between messages.
+        report: told how many messages have been looked at.
+
+    Raises:
+        AlreadyPolling: another process does it; nothing was read.
+        DatabaseUnavailable: what could not be committed is still in its mailbox.
+    """
+    with tools.database.write() as db:
+        if not take_lease(db, POLL_LEASE, now=real_now(), length=LEASE):
+            raise AlreadyPolling("the mailboxes are being read at this moment; nothing was done")
+    looked = Poll()
+    try:
+        for place in places:
+            try:
+                _poll_one(tools, place, looked, is_stopping, report)
+            except MailboxUnavailable as error:
+                looked.troubles[place] = str(error)
+                _log.error("a mailbox cannot be read", mailbox=place.name, why=str(error))
+    finally:
+        with tools.database.write() as db:
+            give_back_lease(db, POLL_LEASE, now=real_now(), length=LEASE)
+    if not looked.troubles:
+        with tools.database.write() as db:
+            note_heartbeat(db, POLLED, now=real_now())
+    return looked
+
+
+def _poll_one(
+    tools: FeedbackTools,
+    place: MailboxPlace,
+    looked: Poll,
+    is_stopping: Callable[[], bool],
+    report: Callable[[int], None],
+) -> None:
+    renewed_at = float("-inf")
+    with _opened(place) as mailbox:
+        for number, data in mailbox.messages():
+            if is_stopping():
+                return
+            path = printable(f"{place.name}#{number}")
+            message = Unread(path, NOT_GIVEN) if data is None else RawMessage(path, data)
+            read = _read(tools, message)
+            done = _without_database(path, read)
+            if done is None or time.monotonic() - renewed_at > _RENEW_SECONDS:
+                with tools.database.write() as db:
+                    note_heartbeat(db, POLL_LEASE, now=real_now())
+                    done = done or _apply(tools, db, path, read)
+                renewed_at = time.monotonic()
+            _put_away(mailbox, number, done)
+            looked.messages.append(done)
+            report(len(looked.messages))
+
+
+def _put_away(mailbox: Mailbox, number: str, done: Processed | Unread) -> None:
+    match done:
+        case Unread():
+            _log.warning("a message is set aside", message=done.path, why=done.reason)
+            mailbox.set_aside(number)
+        case Processed(applied=Applied(result=Result.WAITING)):
+            pass
+        case Processed(finding=Finding(kind=MailKind.REPLY)):
+            mailbox.set_aside(number)
+        case _:
+            mailbox.finish(number)
+
+
+def _read(tools: FeedbackTools, message: RawMessage | Unread) -> Finding | Unread:
+    if isinstance(message, Unread):
+        return message
+    try:
+        finding = read_mail(message.data, bounces_to=tools.bounces_to)
+    except Exception as error:  # noqa: BLE001 - whoever wrote it, the messages after it are to be read
+        return Unread(message.path, f"it cannot be read ({type(error).__name__})")
+    return recognise(finding, tools.tokens)
+
+
+def _without_database(path: str, read: Finding | Unread) -> Processed | Unread | None:
+    """What becomes of a message from which nothing follows; None for any other."""
+    if isinstance(read, Unread):
+        return read
+    return None if read.kind in ACTED_ON else Processed(path, read, Applied(Result.NOTHING))
+
+
+def _apply(tools: FeedbackTools, db: Session, path: str, read: Finding | Unread) -> Processed | Unread:
+    if isinstance(read, Unread):
+        return read
+    try:
+        with db.begin_nested():
+            applied = apply_finding(
+                db, read, tokens=tools.tokens, now=tools.clock.now(), zone=tools.zone
+            )
+    except DataError as error:
+        return Unread(path, f"the database does not take it ({type(error).__name__})")
+    return Processed(path, read, applied)
+
+
+@contextmanager
+def _opened(place: MailboxPlace) -> Iterator[Mailbox]:
+    """The mailbox, closed at the end; what was finished is final then, whatever went wrong."""
+    mailbox: Mailbox = ImapMailbox(place) if place.is_imap else Pop3Mailbox(place)
+    try:
+        yield mailbox
+    finally:
+        mailbox.close()
+
+
+@contextmanager
+def _transaction(database: Database, *, undone: bool) -> Iterator[Session]:
+    with database.write() as db:
+        if not undone:
+            yield db
+            return
+        trial = db.begin_nested()
+        yield db
+        trial.rollback()

@@ -1,0 +1,138 @@
+"""Many messages, one after the other, on both databases; and the scheduler's own look."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from mailer.campaigns.heartbeats import POLL_LEASE, POLLED, last_heartbeat
+from mailer.campaigns.models import DeliveryState
+from mailer.feedback.applying import Result
+from mailer.feedback.findings import MailKind
+from mailer.feedback.inbox import RawMessage, Unread
+from mailer.feedback.mailboxes import parse_mailbox
+from mailer.feedback.processing import Processed, poll, process
+from mailer.foundation.clock import real_now
+from mailer.foundation.settings import Settings
+from mailer.runtime import Runtime
+from mailer.tracking.tokens import Purpose
+from tests.feedback.making import BOUNCES_TO, Mailing, bounce_message, mail, mail_out
+from tests.feedback.servers import PASSWORD, USER, MailboxServer, imap_running
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def mailing(runtime: Runtime) -> Mailing:
+    return mail_out(runtime)
+
+
+def messages(mailing: Mailing) -> list[RawMessage | Unread]:
+    """Reports among answers."""
+    wanted = [
+        bounce_message(mailing.to(Purpose.BOUNCE, 1), mailing.address(1)),
+        *[mail(BOUNCES_TO, subject=f"Tak {number}", text="Hej") for number in range(5)],
+        mail(mailing.to(Purpose.UNSUBSCRIBE, 2)),
+    ]
+    read: list[RawMessage | Unread] = [RawMessage(str(at), data) for at, data in enumerate(wanted)]
+    return [*read, Unread("x", "it is no file")]
+
+
+def act(mailing: Mailing, *, dry_run: bool) -> Sequence[Result | None]:
+    done = process(mailing.runtime.feedback_tools, messages(mailing), dry_run=dry_run)
+    return [each.applied.result if isinstance(each, Processed) else None for each in done]
+
+
+def test_each_message_is_acted_on_in_order_and_only_once(mailing: Mailing) -> None:
+    middle = [Result.NOTHING] * 5
+    assert act(mailing, dry_run=True) == [Result.APPLIED, *middle, Result.APPLIED, None]
+    assert (mailing.delivery().state, mailing.suppression(2)) == (DeliveryState.SENT, None)
+
+    assert act(mailing, dry_run=False) == [Result.APPLIED, *middle, Result.APPLIED, None]
+    assert mailing.delivery().state is DeliveryState.BOUNCED
+    assert mailing.suppression(2) is not None
+    assert act(mailing, dry_run=False) == [Result.KNOWN, *middle, Result.KNOWN, None]
+    assert len(mailing.events()) == 1
+
+
+def test_a_look_into_a_mailbox_is_noted_and_its_lease_given_back(mailing: Mailing) -> None:
+    server, before = MailboxServer(), real_now()
+    server.add(*[each.data for each in messages(mailing) if isinstance(each, RawMessage)])
+    with imap_running(server):
+        tools, place = mailing.runtime.feedback_tools, parse_mailbox(url_of(server))
+        assert len(poll(tools, [place]).messages) == 7
+        assert poll(tools, [place]).messages == []
+
+    with mailing.database.read() as db:
+        polled, lease = last_heartbeat(db, POLLED), last_heartbeat(db, POLL_LEASE)
+    assert polled is not None
+    assert lease is not None
+    assert lease < before <= polled
+
+
+def test_the_scheduler_looks_where_a_mailbox_is_set_and_the_task_acts(
+    mailing: Mailing, settings: Settings
+) -> None:
+    server = MailboxServer()
+    server.add(mail(mailing.to(Purpose.UNSUBSCRIBE)))
+    program = (
+        "import json, scheduler; from mailer.tasks.feedback import poll_task;"
+        "print(json.dumps([each['task'] for each in scheduler.app.conf.beat_schedule.values()]));"
+        "'feedback.poll' in scheduler.app.tasks and poll_task()"
+    )
+    with imap_running(server):
+        with_mailbox = run(program, settings, MAILER_BOUNCE_MAILBOXES=url_of(server))
+    without = run(
+        "import json, scheduler; print(json.dumps([each['task'] for each in"
+        " scheduler.app.conf.beat_schedule.values()]))",
+        settings,
+    )
+
+    assert json.loads(with_mailbox) == [*json.loads(without), "feedback.poll"]
+    assert mailing.suppression() is not None
+    assert server.contents() == []
+
+
+def url_of(server: MailboxServer) -> str:
+    who = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
+    return f"imap://{who}@127.0.0.1:{server.port}?starttls=never"
+
+
+def run(program: str, settings: Settings, **more: str) -> str:
+    """What a process of its own, with these settings, writes."""
+    assert settings.secret_key
+    assert settings.suppression_key
+    told = {
+        "MAILER_STATE_DIR": str(settings.state_dir),
+        "MAILER_DATABASE_URL": settings.database,
+        "MAILER_SECRET_KEY": settings.secret_key.get_secret_value(),
+        "MAILER_SUPPRESSION_KEY": settings.suppression_key.get_secret_value(),
+        "MAILER_SENDER": settings.sender or "",
+        **more,
+    }
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **told},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    ).stdout
+
+
+def test_what_a_person_quotes_of_a_letter_is_no_wish(mailing: Mailing) -> None:
+    quoted = (
+        f"Hvem skriver I til?\n\n> List-Unsubscribe: <mailto:{mailing.to(Purpose.UNSUBSCRIBE)}>\n"
+        f"> Return-Path: <{mailing.to(Purpose.UNSUBSCRIBE)}>\n"
+    )
+    reply = RawMessage("1", mail(BOUNCES_TO, subject="Sv: Invitation", text=quoted))
+    (done,) = process(mailing.runtime.feedback_tools, [reply], dry_run=False)
+
+    assert isinstance(done, Processed)
+    assert (done.finding.kind, done.applied.result) == (MailKind.REPLY, Result.NOTHING)
+    assert mailing.suppression() is None

@@ -1,0 +1,63 @@
+"""A worker process is small: it loads what sending takes, and shares what its parent has loaded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+NOT_FOR_SENDING = (
+    *("alembic", "argon2", "calamine", "cryptography.hazmat.bindings._rust", "holidays", "icalendar"),
+    *("prometheus_client", "starlette", "uvicorn", "xlsxwriter"),
+    *("mailer.cli", "mailer.embedded", "mailer.web", "mailer.launch", "mailer.sending.preflight"),
+    *("mailer.rendering.signing_keys", "mailer.reports.report", "recipients.staging"),
+)
+_LOADED = """
+import json, sys
+from worker import app
+app.loader.import_default_modules()
+print(json.dumps({"tasks": list(app.tasks), "modules": list(sys.modules)}))
+"""
+_FORKED = """
+import gc, json, os
+from celery.signals import worker_before_create_process, worker_process_init
+from worker import app
+app.loader.import_default_modules()
+worker_before_create_process.send(sender=None)
+frozen = gc.get_freeze_count()
+worker_process_init.send(sender=None)
+print(json.dumps({"frozen": frozen, "left": len(gc.get_objects()), "after": gc.get_threshold()[0]}))
+"""
+
+
+def run(code: str, folder: Path) -> dict[str, Any]:
+    """What a fresh process prints that has the settings of nobody."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**plain, "PYTHONPATH": str(ROOT), "MAILER_STATE_DIR": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_a_worker_knows_every_task_and_loads_nothing_that_sending_does_not_take(tmp_path: Path) -> None:
+    told = run(_LOADED, tmp_path)
+
+    assert {"sending.send_batches", "sending.sweep", "reminders.tick"} <= set(told["tasks"])
+    heavy = [name for name in NOT_FOR_SENDING if name in told["modules"]]
+    assert heavy == []
+
+
+def test_what_is_loaded_before_the_fork_is_out_of_the_collectors_sight(tmp_path: Path) -> None:
+    told = run(_FORKED, tmp_path)
+
+    assert told["frozen"] > 100_000
+    assert told["left"] < 10_000
+    assert told["after"] > 10_000
