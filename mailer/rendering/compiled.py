@@ -93,9 +93,9 @@ class Variant:
     fields: tuple[tuple[Callable[[RecipientValues], str | None], Callable[[str | None], bytes]], ...]
     """What else is filled in: what reads it, and what encodes it for its place."""
     fixed_bytes: int
-    """The length of what is the same for everybody."""
+    """How long the pieces are together."""
     is_ascii: bool
-    """Whether what is the same for everybody holds no other bytes."""
+    """Whether the pieces are; fields are, once they are encoded."""
 
     def fill(self, slots: tuple[bytes, ...], recipient: RecipientValues) -> tuple[list[bytes], int]:
         """The message in pieces, and how many bytes they are.

@@ -24,7 +24,7 @@ from mailer.web.public import PublicPages
 from mailer.web.recording import Recorder
 from mailer.web.registering import RegisteringPages
 from mailer.web.site import Site
-from mailer.web.staff import beside_staff
+from mailer.web.staff.pages import beside_staff
 from mailer.web.targets import Targets
 
 _LET_GO_EVERY_SECONDS = 60.0

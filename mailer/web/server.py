@@ -17,7 +17,7 @@ from mailer.web.bounded import BoundedProtocol, Turn
 from mailer.web.company import Program, keeping
 from mailer.web.guards import Guards, secret_headers
 from mailer.web.site import open_site
-from mailer.web.staff import staff_alone
+from mailer.web.staff.pages import staff_alone
 
 Only = Literal["public", "staff"]
 """Of which pages a process has only these."""

@@ -80,7 +80,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Database]]:
         databases.append(open_database(url))
         return databases[-1]
 
-    monkeypatch.setattr("mailer.web.staff.open_database", open_one)
+    monkeypatch.setattr("mailer.web.staff.pages.open_database", open_one)
     yield databases
     for each in databases:
         each.dispose()

@@ -10,8 +10,8 @@ from sqlalchemy import update
 
 from mailer.events.models import Event
 from mailer.tracking.tokens import Purpose
-from mailer.web.staff import is_staff
-from mailer.web.staff_door import SIGN_IN
+from mailer.web.staff.door import SIGN_IN
+from mailer.web.staff.pages import is_staff
 from tests.web.conftest import Mailing, Reader
 from tests.web.raw import STORED, TRACES, Answer, Headers, ask
 

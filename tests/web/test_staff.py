@@ -23,8 +23,8 @@ from mailer.staff.models import StaffSession
 from mailer.staff.sessions import IDLE
 from mailer.staff.signing_in import SignedIn
 from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
-from mailer.web import staff_door
 from mailer.web.guards import PAGE_POLICY
+from mailer.web.staff import door
 from tests.conftest import NOW
 from tests.web.conftest import Mailing, Reader, open_reader, outage
 from tests.web.staffing import FIELD, HERE, PASSWORD, Staff, opened, quick, signed_in, staff
@@ -372,13 +372,13 @@ def test_having_no_connection_left_is_an_outage(signed_in: Staff, opened: list[D
 def test_a_crowd_of_strangers_is_told_to_come_again_and_a_known_browser_comes_in(
     signed_in: Staff, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave, real = threading.Event(), staff_door.sign_in
+    leave, real = threading.Event(), door.sign_in
 
     def slow(database: Database, name: str, password: str, **more: Any) -> SignedIn | None:
         assert name == "bodil" or leave.wait(30)
         return real(database, name, password, **more)
 
-    monkeypatch.setattr(staff_door, "sign_in", slow)
+    monkeypatch.setattr(door, "sign_in", slow)
     stranger = Staff(reader)
     form = FIELD.search(stranger.get("/staff/sign-in").text)
     assert form
@@ -415,13 +415,13 @@ def test_a_crowd_of_strangers_is_told_to_come_again_and_a_known_browser_comes_in
 def test_a_crowd_with_made_up_sessions_is_told_to_come_again(
     signed_in: Staff, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave, real = threading.Event(), staff_door.find_visitor
+    leave, real = threading.Event(), door.find_visitor
 
     def slow(db: Any, token: str, **more: Any) -> Any:
         assert token != "x" * 43 or leave.wait(30)
         return real(db, token, **more)
 
-    monkeypatch.setattr(staff_door, "find_visitor", slow)
+    monkeypatch.setattr(door, "find_visitor", slow)
     statuses: list[int] = []
 
     async def crowd() -> None:

@@ -27,7 +27,7 @@ from mailer.events.requests import request_reminder
 from mailer.reports.small_numbers import people
 from mailer.runtime import Runtime
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind
-from mailer.web.staff_event_words import audience, in_utc, value_of, why
+from mailer.web.staff.event_words import audience, in_utc, value_of, why
 from recipients.models import Recipient
 from tests.conftest import NOW
 from tests.web.conftest import Mailing, add_event, add_recipient, open_reader

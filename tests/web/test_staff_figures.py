@@ -10,10 +10,10 @@ from mailer.foundation.database import Database
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.runtime import Runtime
 from mailer.tracking.models import TrackingKind
-from mailer.web import staff_figures
-from mailer.web.staff_answers import Answers
-from mailer.web.staff_figures import StaffFigures
-from mailer.web.staff_words import waiting
+from mailer.web.staff import figures
+from mailer.web.staff.answers import Answers
+from mailer.web.staff.figures import StaffFigures
+from mailer.web.staff.words import waiting
 from recipients.models import Role
 from tests.reports.factories import act, deliver, make_campaign, make_recipient
 
@@ -42,7 +42,7 @@ class Watcher:
         self._now = 1000.0
         self.answers = Answers(runtime.database)
         self.figures = StaffFigures(runtime, self.answers)
-        monkeypatch.setattr(staff_figures.time, "monotonic", lambda: self._now)
+        monkeypatch.setattr(figures.time, "monotonic", lambda: self._now)
 
     def look(self) -> CampaignReport | None:
         return asyncio.run(self.figures.groups(self._campaign_id))

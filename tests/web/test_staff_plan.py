@@ -14,7 +14,7 @@ from mailer.events.changes import update_event
 from mailer.events.models import EventState, Reminder, ReminderRequest, ReminderState
 from mailer.foundation.settings import Settings
 from mailer.reports import danish
-from mailer.web.staff_event_words import RULES, audience
+from mailer.web.staff.event_words import RULES, audience
 from tests.cli.calling import Caller
 from tests.conftest import NOW
 from tests.web.conftest import Mailing, add_event, add_recipient

@@ -11,8 +11,8 @@ from mailer.campaigns.models import Batch, Campaign, CampaignState, DeliveryStat
 from mailer.events.audiences import AudienceRule
 from mailer.events.models import EventChange, Reminder, ReminderRequest, ReminderState
 from mailer.runtime import Runtime
-from mailer.web.staff_figures import NEWEST
-from mailer.web.staff_words import alarm
+from mailer.web.staff.figures import NEWEST
+from mailer.web.staff.words import alarm
 from tests.conftest import NOW
 from tests.reports.factories import (
     deliver,

@@ -10,8 +10,8 @@ from mailer.events.letters import LetterFault
 from mailer.events.models import ReminderState
 from mailer.events.reminders import PlannedReminder
 from mailer.reports import danish
-from mailer.web.staff_event_figures import Plan
-from mailer.web.staff_event_words import (
+from mailer.web.staff.event_figures import Plan
+from mailer.web.staff.event_words import (
     LATE,
     REMINDER_STATES,
     RULES,

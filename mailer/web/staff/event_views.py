@@ -10,8 +10,8 @@ from mailer.reports import danish
 from mailer.reports.danish import clean, number
 from mailer.reports.small_numbers import people, roughly
 from mailer.reports.standings import Change, Standing
-from mailer.web.staff_event_figures import EventLook, Plan
-from mailer.web.staff_event_words import (
+from mailer.web.staff.event_figures import EventLook, Plan
+from mailer.web.staff.event_words import (
     EVENT_STATES,
     OVER,
     clock,
@@ -20,7 +20,7 @@ from mailer.web.staff_event_words import (
     long_day,
     value_of,
 )
-from mailer.web.staff_reminder_views import ReminderView, past, to_come
+from mailer.web.staff.reminder_views import ReminderView, past, to_come
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from mailer.staff.sessions import Visitor, form_token
 from mailer.web.health import Health
 from mailer.web.public import PublicPages
 from mailer.web.site import Site
-from mailer.web.staff_answers import Answers
-from mailer.web.staff_campaigns import CampaignPages
-from mailer.web.staff_door import HOME, SIGN_IN, Door, TooBusy, read_form
-from mailer.web.staff_event_figures import StaffEventFigures
-from mailer.web.staff_events import EventPages
-from mailer.web.staff_figures import StaffFigures
-from mailer.web.staff_shell import PREFIX, Page, Shell, lead
+from mailer.web.staff.answers import Answers
+from mailer.web.staff.campaigns import CampaignPages
+from mailer.web.staff.door import HOME, SIGN_IN, Door, TooBusy, read_form
+from mailer.web.staff.event_figures import StaffEventFigures
+from mailer.web.staff.events import EventPages
+from mailer.web.staff.figures import StaffFigures
+from mailer.web.staff.shell import PREFIX, Page, Shell, lead
 
 _SECONDS_TO_WAIT = 5
 

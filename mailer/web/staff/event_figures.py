@@ -14,7 +14,7 @@ from mailer.events.reminders import PlannedReminder, derive_reminders, plan_remi
 from mailer.foundation.clock import real_now
 from mailer.reports.standings import Change, Standing, event_history, event_standings
 from mailer.runtime import Runtime, template_folders
-from mailer.web.staff_answers import Answers
+from mailer.web.staff.answers import Answers
 
 SECONDS = 15.0
 """Audiences are counted anew this often."""

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from mailer.campaigns.timetable import BadTimetable, parse_moment
 from mailer.staff.sessions import Visitor
-from mailer.web.staff_event_figures import StaffEventFigures
-from mailer.web.staff_event_views import view_event, view_events
-from mailer.web.staff_reminder_views import view_plan
-from mailer.web.staff_shell import PREFIX, Page, Shell
+from mailer.web.staff.event_figures import StaffEventFigures
+from mailer.web.staff.event_views import view_event, view_events
+from mailer.web.staff.reminder_views import view_plan
+from mailer.web.staff.shell import PREFIX, Page, Shell
 
 _EVENTS, _REMINDERS = "events", "reminders"
 _YEARS = range(2000, 2100)

@@ -20,7 +20,7 @@ from mailer.reports.reasons import Reason, count_reasons
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.runtime import Runtime
 from mailer.sending.journals import look_at_journals
-from mailer.web.staff_answers import Answers, Kept
+from mailer.web.staff.answers import Answers, Kept
 
 NEWEST = 100
 """So many campaigns are listed."""

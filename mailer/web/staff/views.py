@@ -13,8 +13,8 @@ from mailer.reports.reasons import Reason
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.reports.sections import Figure, Section, Table
 from mailer.reports.small_numbers import roughly, without_few_registered
-from mailer.web.staff_figures import Line, Look, Overview
-from mailer.web.staff_words import Words, alarm, pace, waiting
+from mailer.web.staff.figures import Line, Look, Overview
+from mailer.web.staff.words import Words, alarm, pace, waiting
 
 _SHOWN_GROUPS = 25
 _SHORT = (Dimension.ROLE, Dimension.SECTOR, Dimension.REGION)

@@ -8,11 +8,11 @@ from starlette.responses import Response
 from mailer.reports.danish import clean
 from mailer.reports.small_numbers import NO_GROUPS
 from mailer.staff.sessions import Visitor
-from mailer.web.staff_door import HOME, UNATTENDED
-from mailer.web.staff_event_figures import StaffEventFigures
-from mailer.web.staff_figures import StaffFigures
-from mailer.web.staff_shell import PREFIX, Page, Shell
-from mailer.web.staff_views import view_automatic, view_campaign, view_overview, view_reasons
+from mailer.web.staff.door import HOME, UNATTENDED
+from mailer.web.staff.event_figures import StaffEventFigures
+from mailer.web.staff.figures import StaffFigures
+from mailer.web.staff.shell import PREFIX, Page, Shell
+from mailer.web.staff.views import view_automatic, view_campaign, view_overview, view_reasons
 
 _CAMPAIGNS = "campaigns"
 _SECONDS_BETWEEN_LOOKS = 5

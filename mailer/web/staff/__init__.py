@@ -1,0 +1,1 @@
+"""The staff pages: what goes out and how it went."""
