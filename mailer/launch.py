@@ -288,7 +288,12 @@ def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]
 
 
 def _tracking_of(db: Session, event_slug: str | None) -> tuple[TrackingMode, str | None]:
-    """How a letter about an event is tracked, and why it may be: as the latest that invited to it."""
+    """How a letter about an event is tracked, and why it may be: as the latest that invited to it.
+
+    A letter about none is not tracked.
+    """
+    if event_slug is None:
+        return TrackingMode.NONE, None
     told = db.scalar(
         select(Campaign)
         .join(Link, Link.campaign_id == Campaign.id)

@@ -27,6 +27,7 @@ from mailer.events.registering import full_events
 ON_TIME = timedelta(minutes=10)
 """A reminder that leaves within this time of its due moment is not late: some ticks may fail."""
 
+_RULES = frozenset(rule.value for rule in AudienceRule)
 _WANT_A_SEAT = frozenset({AudienceRule.CLICKED, AudienceRule.REGION})
 """They are told that they can still register."""
 
@@ -167,7 +168,9 @@ def lay_out_reminders(
                     grace=policy.grace,
                 )
             plan.append(planned)
-        left_over += [_left_over(row, event, policy.zone) for row in gone.values()]
+        left_over += [
+            _left_over(row, event, policy.zone) for row in gone.values() if row.rule in _RULES
+        ]
     return sorted(
         [*_drop_overtaken(_drop_doubled(plan)), *left_over],
         key=lambda planned: (planned.due_at, planned.event_slug),
@@ -213,7 +216,10 @@ def _left_over(row: Reminder, event: Event, zone: ZoneInfo) -> PlannedReminder:
         local_time=row.due_at.astimezone(zone),
         state=row.state,
     )
-    return _as_stored(stored, row, event)
+    stored = _as_stored(stored, row, event)
+    if row.state is ReminderState.CANCELLED and event.state is not EventState.CANCELLED:
+        return replace(stored, reason=Reason(ReasonKind.CALLED_OFF))  # why is not known any more
+    return stored
 
 
 def _as_stored(planned: PlannedReminder, row: Reminder, event: Event) -> PlannedReminder:

@@ -4,7 +4,7 @@ The server asks ``answer_at_once`` before any other machinery; what that leaves 
 ASGI. Both answer alike. Who it was that asked is judged later, where the journal is moved.
 """
 
-from datetime import UTC, datetime
+from datetime import date
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -48,7 +48,7 @@ class Front:
         ) + safety
         self._click_head = b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\n" + safety + b"location: "
         self._turn_has_begun = self._stale = False
-        self._now, self._at = datetime.min.replace(tzinfo=UTC), ""
+        self._at, self._day = "", date.min
 
     def answer_at_once(
         self, request: bytes, client: tuple[str, int] | None, more: bytes
@@ -82,9 +82,10 @@ class Front:
             return None
         if named is not None and self._may_note(plain.token, named[1]):
             headers = split_headers(plain.headers) if self._behind_proxies else []
+            address = self._site.origins.address({"client": client, "headers": headers})
             self._site.recorder.gather(
                 format_line(
-                    "open" if link is None else _kind_of(link).value,
+                    "open" if link is None else "trap" if link.kind == TRAP_KIND else "click",
                     self._at,
                     named[0],
                     named[1],
@@ -92,7 +93,7 @@ class Front:
                     None if link is None else link.event_slug,
                     "head" if plain.is_head else "get",
                     quote_agent(plain.agent),
-                    self._site.network_of({"client": client, "headers": headers}, self._now),
+                    self._site.networks.pseudonym(address, self._day),
                     None,
                 )
             )
@@ -110,8 +111,8 @@ class Front:
     def _begin_turn(self) -> None:
         """Look at what is the same for all that is asked in one turn."""
         self._turn_has_begun = True
-        self._now = self._site.runtime.clock.now()
-        self._at = self._now.isoformat()
+        now = self._site.runtime.clock.now()
+        self._at, self._day = now.isoformat(), self._site.days.day_of(now)
         # Without a database nobody can know better than memory; it is asked again beside the answers.
         self._stale = self._site.links.is_stale and not self._targets.blind
 

@@ -5,22 +5,29 @@ left to the server's own parser, so that this one need not know how to refuse.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 LONGEST = 4096
 """Bytes of a plain request."""
-_PLAIN = re.compile(
+_LINE = re.compile(
     rb"(GET|HEAD) /(?:o/([0-9a-v-]{1,64})|c/([0-9a-v-]{1,64})/(0|[1-9][0-9]{0,8}))(?:\?[!-~]{0,1900})?"
-    rb" HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)\r\n"
+    rb" HTTP/1\.1"
 )
-"""Method, token of a pixel, token and number of a link, headers (RFC 9112 §2.1, §5)."""
+"""Method, token of a pixel, token and number of a link (RFC 9112 §3)."""
+_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+\r\n")
+"""All of them, and the empty line behind the last (RFC 9112 §5)."""
 _OUT_OF_THE_ORDINARY = re.compile(
-    rb"(?:^|\n)(?:(?:content-length|transfer-encoding|expect|upgrade|(?:sec-|x-)?purpose|x-moz):"
+    rb"\n(?:(?:content-length|transfer-encoding|expect|upgrade|(?:sec-|x-)?purpose|x-moz):"
     rb"|connection:(?![ \t]*keep-alive[ \t]*\r))",
     re.IGNORECASE,
 )
-_AGENT = re.compile(rb"(?:^|\n)user-agent:[ \t]*([^\r]*)", re.IGNORECASE)
+_AGENT = re.compile(rb"\nuser-agent:[ \t]*([^\r]*)", re.IGNORECASE)
 _HEADER = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
+_OFTEN_THE_SAME = 1024
+"""Bytes of headers up to which they are known again: a program sends the same ones with every request,
+and a scanner asks for all links of a letter. Nobody fills the memory with long ones."""
+_KNOWN = 4096
 
 
 class Plain(NamedTuple):
@@ -34,28 +41,41 @@ class Plain(NamedTuple):
     """Of the link."""
     agent: bytes
     headers: bytes
-    """All of them, as they came."""
+    """All of them, as they came, with the empty line."""
 
 
 def read_plain(request: bytes) -> Plain | None:
     """The request if it is plain, and all that was read."""
     if len(request) > LONGEST:
         return None
-    found = _PLAIN.fullmatch(request)
+    line, _, headers = request.partition(b"\r\n")
+    found = _LINE.fullmatch(line)
     if found is None:
         return None
-    method, open_token, click_token, digits, headers = found.groups()
-    if _OUT_OF_THE_ORDINARY.search(headers):
+    agent = _agent_again(headers) if len(headers) <= _OFTEN_THE_SAME else _agent_of(headers)
+    if agent is None:
         return None
-    agent = _AGENT.search(headers)
+    method, open_token, click_token, digits = found.groups()
     return Plain(
         method == b"HEAD",
         open_token is not None,
         open_token or click_token,
         int(digits or 0),
-        agent[1].rstrip(b" \t") if agent else b"",
+        agent,
         headers,
     )
+
+
+def _agent_of(headers: bytes) -> bytes | None:
+    """What the program says of itself, empty if nothing; None if the headers are out of the ordinary."""
+    lines = b"\n" + headers  # each name then stands behind the end of a line
+    if _HEADERS.fullmatch(headers) is None or _OUT_OF_THE_ORDINARY.search(lines):
+        return None
+    agent = _AGENT.search(lines)
+    return agent[1].rstrip(b" \t") if agent else b""
+
+
+_agent_again = lru_cache(maxsize=_KNOWN)(_agent_of)
 
 
 def split_headers(headers: bytes) -> list[tuple[bytes, bytes]]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from mailer.events.changes import cancel_event, update_event
 from mailer.events.importing import import_events
 from mailer.events.letters import reminder_letters
-from mailer.events.models import EventState, ReminderState
+from mailer.events.models import EventState, Reminder, ReminderState
 from mailer.events.outcomes import store_outcome
 from mailer.events.reminders import PlannedReminder, due_reminders, plan_reminders
 from mailer.rendering.source import LetterSource
@@ -253,6 +253,28 @@ def test_what_went_for_a_former_date_stays_in_the_plan_and_takes_no_new_ones_pla
     ]
     assert {one.event_id for one in rows} == {event.id}
     assert [one.lead for one in due_reminders(db, policy([EARLY, LAST]), now=week.due_at)] == []
+
+
+def test_why_a_reminder_of_a_former_date_was_called_off_is_not_guessed(db: Session) -> None:
+    make_event(db, start=time(10), day=date(2014, 8, 18), reminders="1 day: stadig-plads")
+    (asked,) = [one for one in plan_reminders(db, policy(), now=NOW) if one.rule.value == "clicked"]
+    store_outcome(db, asked, CANCELLED, now=asked.due_at)
+    update_event(db, "aalborg", {"date": "2014-08-25"}, now=NOW)
+
+    rows = plan_reminders(db, policy(), now=NOW)
+
+    assert [told(one) for one in rows if one.state is CANCELLED] == ["it was called off"]
+
+
+def test_a_row_with_a_rule_that_this_version_does_not_know_stops_nothing(db: Session) -> None:
+    event = make_event(db)
+    before = plan_reminders(db, policy(), now=NOW)
+    gone = {"lead": "9 days", "rule": "formerly", "event_date": date(2014, 1, 1), "due_at": NOW}
+    more = {"late": False, "audience": 0, "at": NOW}
+    db.add(Reminder(event_id=event.id, state=SENT, **gone, **more))
+    db.flush()
+
+    assert plan_reminders(db, policy(), now=NOW) == before
 
 
 def test_a_day_before_the_move_is_rehearsed_as_if_the_event_had_always_been_then(db: Session) -> None:

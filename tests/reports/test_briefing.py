@@ -11,7 +11,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 from sqlalchemy import select
 
-from mailer.campaigns.models import Campaign
+from mailer.campaigns.models import Campaign, Link
 from mailer.foundation.settings import Settings
 from mailer.launch import LaunchRefused
 from mailer.notices.briefing import launch_report
@@ -102,6 +102,9 @@ def test_the_report_reaches_the_staff_with_figures_text_and_spreadsheet(
 
 
 def test_the_report_goes_at_nine_ten_working_days_before_and_once(office: Runtime) -> None:
+    with office.database.write() as db:  # a letter that is tracked, and has links about no event
+        pack = make_campaign(db, tracking="personal")
+        db.add(Link(campaign_id=pack.id, number=1, key="pack", kind="download", target="/startpakke"))
     assert launch(office, DUE - timedelta(seconds=1)) == []
     (campaign_id,) = launch(office)
     assert launch(office, DUE + timedelta(minutes=1)) == []
