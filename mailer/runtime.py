@@ -52,7 +52,14 @@ class Runtime:
             SettingsError: neither a bounce address nor a sender is set.
         """
         settings = self.settings
-        return FeedbackTools(self.database, self.tokens, self.clock, settings.zone, settings.bounces_to)
+        return FeedbackTools(
+            self.database,
+            self.tokens,
+            self.clock,
+            settings.zone,
+            settings.bounces_to,
+            settings.state_dir,
+        )
 
     @contextmanager
     def sending_tools(

@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,10 @@ _MEANINGS = {
     Result.WAITING: "wait until their letters' batch has ended; give them again then",
     Result.UNVERIFIED: "changed nothing: no valid token or Message-ID of ours is in them",
 }
+_MOST_ROWS = 300
+"""Of the table."""
+_MOST_RECIPIENTS = 20
+"""Shown of one message: whoever wrote it decides how many it names."""
 
 
 @click.group()
@@ -59,18 +62,18 @@ def process(ctx: click.Context, paths: tuple[Path, ...], dry_run: bool, as_json:
     """
     runtime = runtime_of(ctx)
     tools = runtime.feedback_tools
-    done: list[Processed | Unread] = []
+    account = _Account(as_json=as_json)
     messages = read_paths(paths, stdin=sys.stdin.buffer)
     with progress("messages") as report:
         for each in process_messages(tools, messages, dry_run=dry_run):
-            done.append(each)
-            report(len(done))
+            account.add(each)
+            report(account.count)
     if as_json:
-        print_json({**_as_data(done), "dry_run": dry_run})
-    else:
-        _show(done)
-    _tell(done, dry_run=dry_run)
-    ctx.exit(_code(done))
+        print_json({**account.data, "dry_run": dry_run})
+    account.show(dry_run=dry_run)
+    if not account.count:
+        say("nothing was given, or a folder that is no Maildir and holds no .eml files")
+    ctx.exit(account.code)
 
 
 @bounce.command()
@@ -89,8 +92,14 @@ def poll(ctx: click.Context, as_json: bool) -> None:
             'no mailbox is set: write  bounce_mailboxes = "imaps://user:password@host/INBOX"  in'
             " mailer.toml, or set MAILER_BOUNCE_MAILBOXES"
         )
+    account = _Account(as_json=as_json)
     with progress("messages") as report:
-        looked = poll_mailboxes(runtime.feedback_tools, places, report=report)
+
+        def tell(each: Processed | Unread) -> None:
+            account.add(each)
+            report(account.count)
+
+        looked = poll_mailboxes(runtime.feedback_tools, places, tell=tell)
     if as_json:
         mailboxes = [
             {
@@ -100,35 +109,80 @@ def poll(ctx: click.Context, as_json: bool) -> None:
             }
             for place in places
         ]
-        print_json({**_as_data(looked.messages), "mailboxes": mailboxes})
-    else:
-        _show(looked.messages)
-    _tell(looked.messages, dry_run=False)
+        print_json({**account.data, "mailboxes": mailboxes})
+    account.show(dry_run=False)
     for trouble in looked.troubles.values():
         say(trouble)
-    ctx.exit(UNAVAILABLE if looked.troubles else _code(looked.messages))
+    ctx.exit(UNAVAILABLE if looked.troubles else account.code)
 
 
-def _code(done: Iterable[Processed | Unread]) -> int:
-    left = any(isinstance(each, Unread) or each.applied.result is Result.WAITING for each in done)
-    return DONE_IN_PART if left else 0
+class _Account:
+    """What the messages of one call came to; no more is kept of them than will be shown."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._kinds: Counter[MailKind] = Counter()
+        self._results: Counter[Result] = Counter()
+        self._messages: list[dict[str, Any]] = []
+        self._rows: list[list[object]] = []
+        self._unread: list[Unread] = []
+        self._unread_count = 0
+
+    def add(self, each: Processed | Unread) -> None:
+        """Take one message in."""
+        if isinstance(each, Unread):
+            self._unread_count += 1
+            if self._as_json or len(self._unread) < _MOST_ROWS:
+                self._unread.append(each)
+            return
+        self._kinds[each.finding.kind] += 1
+        self._results[each.applied.result] += 1
+        if self._as_json:
+            self._messages.append(_as_data(each))
+        elif len(self._rows) < _MOST_ROWS:
+            self._rows += _rows(each)
+
+    @property
+    def count(self) -> int:
+        """How many messages there were."""
+        return self._kinds.total() + self._unread_count
+
+    @property
+    def code(self) -> int:
+        """The exit code: whether all of them are dealt with."""
+        return DONE_IN_PART if self._unread_count or self._results[Result.WAITING] else 0
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Every message, as JSON shows it."""
+        unread = [{"path": each.path, "reason": each.reason} for each in self._unread]
+        return {"messages": self._messages, "unread": unread}
+
+    def show(self, *, dry_run: bool) -> None:
+        """The first of the messages as a table, and in a few lines that name no address how it went."""
+        if self._rows:
+            headings = ["message", "kind", "asks", "address", "status", "reason", "campaign", "letter"]
+            print_table([*headings, "result"], self._rows)
+            if len(self._rows) >= _MOST_ROWS:
+                say(f"these are the first {_MOST_ROWS} rows or so; --json shows every message")
+        what = ", ".join(f"{kind} {self._kinds[kind]:,}" for kind in MailKind if self._kinds[kind])
+        say(f"{count_of(self.count, 'message')}{': ' + what if what else ''}")
+        for result, meaning in _MEANINGS.items():
+            if found := self._results[result]:
+                say(f"{found:,} {meaning}{' (dry run: nothing was changed)' if dry_run else ''}")
+        for each in self._unread[:_MOST_ROWS]:
+            say(f"not read: {each.path}: {each.reason}")
+        if self._unread_count > _MOST_ROWS:
+            say(f"not read: {self._unread_count - _MOST_ROWS:,} more")
 
 
-def _as_data(done: Iterable[Processed | Unread]) -> dict[str, Any]:
-    done = list(done)
-    return {
-        "messages": [_message_as_data(each) for each in done if isinstance(each, Processed)],
-        "unread": [
-            {"path": each.path, "reason": each.reason} for each in done if isinstance(each, Unread)
-        ],
-    }
-
-
-def _message_as_data(each: Processed) -> dict[str, Any]:
-    applied = each.applied
+def _as_data(each: Processed) -> dict[str, Any]:
+    finding, applied = each.finding, each.applied
+    asks_to_stop = finding.kind is MailKind.UNSUBSCRIBE
     return {
         "path": each.path,
-        "kind": each.finding.kind,
+        "kind": MailKind.REPLY if asks_to_stop else finding.kind,
+        "asks": MailKind.UNSUBSCRIBE if asks_to_stop else None,
         "recipients": [
             {
                 "address": printable(one.address),
@@ -136,43 +190,21 @@ def _message_as_data(each: Processed) -> dict[str, Any]:
                 "reason": printable(one.reason),
                 "status": one.status and printable(one.status),
             }
-            for one in each.finding.recipients
+            for one in finding.recipients[:_MOST_RECIPIENTS]
         ],
         "delivery": applied.campaign
         and {"campaign": applied.campaign, "position": applied.position, "state": applied.state},
         "result": applied.result,
-        "delayed": each.finding.delayed,
+        "delayed": finding.delayed,
     }
 
 
-def _show(done: Sequence[Processed | Unread]) -> None:
-    rows = [row for each in done if isinstance(each, Processed) for row in _rows(each)]
-    if rows:
-        print_table(
-            ["message", "kind", "address", "status", "reason", "campaign", "letter", "result"], rows
-        )
-
-
 def _rows(each: Processed) -> list[list[object]]:
-    data = _message_as_data(each)
+    data = _as_data(each)
     about = data["delivery"] or {"campaign": None, "position": None}
+    begin = [data["path"], data["kind"], data["asks"]]
     end = [about["campaign"], about["position"], data["result"]]
     return [
-        [data["path"], data["kind"], one["address"], one["status"], one["reason"], *end]
+        [*begin, one["address"], one["status"], one["reason"], *end]
         for one in data["recipients"] or [{"address": None, "status": None, "reason": None}]
     ]
-
-
-def _tell(done: Sequence[Processed | Unread], *, dry_run: bool) -> None:
-    """Say in a few lines how it went; names no address."""
-    read = [each for each in done if isinstance(each, Processed)]
-    kinds = Counter(each.finding.kind for each in read)
-    what = ", ".join(f"{kind} {kinds[kind]:,}" for kind in MailKind if kinds[kind])
-    say(f"{count_of(len(done), 'message')}{': ' + what if what else ''}")
-    results = Counter(each.applied.result for each in read)
-    for result, meaning in _MEANINGS.items():
-        if results[result]:
-            say(f"{results[result]:,} {meaning}{' (dry run: nothing was changed)' if dry_run else ''}")
-    for each in done:
-        if isinstance(each, Unread):
-            say(f"not read: {each.path}: {each.reason}")

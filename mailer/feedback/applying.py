@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, exists, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.ledger import is_claimed, note_report
@@ -21,7 +21,7 @@ from mailer.campaigns.refused_addresses import is_about_the_address
 from mailer.feedback.findings import Finding, MailKind, ReportedRecipient
 from mailer.smtp.replies import read_reply
 from mailer.tracking.log import record
-from mailer.tracking.models import Manner, TrackingKind
+from mailer.tracking.models import Manner, TrackingEvent, TrackingKind
 from mailer.tracking.sightings import Sighting
 from mailer.tracking.tokens import BadToken, Grant, Purpose, Tokens
 from recipients.addresses import parse_address
@@ -33,6 +33,7 @@ ACTED_ON = frozenset({MailKind.BOUNCE, MailKind.COMPLAINT, MailKind.UNSUBSCRIBE}
 """From a message of another kind nothing follows."""
 UNTOLD_BOUNCE = "a bounce message came back"
 COMPLAINED = "the recipient called it spam"
+_AUTOMATIC = frozenset({MailKind.AUTO_REPLY, MailKind.UNKNOWN})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _REPLY_CODE = re.compile(r"(?:smtp; ?)?([45]\d\d)[ -]+(.*)", re.IGNORECASE)
 _REFUSED = 550
@@ -67,9 +68,10 @@ class Applied:
 def recognise(finding: Finding, tokens: Tokens) -> Finding:
     """The finding; whatever a person writes to an address for unsubscribing asks for just that.
 
-    The address is good for nothing else, and not everybody's mail program fills in the subject.
+    The address is good for nothing else, and not everybody's mail program fills in the subject. Some
+    mark what they write by our ``mailto:`` as automatic: where that is a bare wish, it is one too.
     """
-    if finding.kind is MailKind.REPLY:
+    if finding.kind is MailKind.REPLY or (finding.kind in _AUTOMATIC and finding.is_bare_wish):
         wish = replace(finding, kind=MailKind.UNSUBSCRIBE)
         return wish if _verify(wish, tokens) else finding
     return finding
@@ -81,8 +83,15 @@ def apply_finding(
     """Do what follows from a message; the same message again changes nothing.
 
     A bounce moves its delivery to bounced, and suppresses the address if that, by the report, is why. A
-    complaint moves it to complained and suppresses the address. A mail to the address for unsubscribing
-    does what the one-click POST does (RFC 8058).
+    complaint moves it to complained and suppresses the address. A report that does not move its delivery
+    suppresses nobody: what has been lifted since stays so. A mail to the address for unsubscribing does
+    what the one-click POST does (RFC 8058).
+
+    Whoever got an answer from the recipient knows the letter's Message-ID: it stands in References. So
+    a report that names the letter by it alone moves the delivery and suppresses nobody, unless it is a
+    feedback loop's in due form, whose senders name it in no other way. Such a report can be forged; but
+    who has been sent the letter itself could unsubscribe its recipient just as well, and the office sees
+    it in the ledger and lifts it.
 
     Args:
         now: the clock people see.
@@ -94,14 +103,15 @@ def apply_finding(
     found = _find(db, grant) if grant else None
     if grant is None or found is None:
         return Applied(Result.UNVERIFIED)
+    state = None
     match finding.kind:
         case MailKind.BOUNCE:
-            result = _apply_bounce(db, grant, found, finding, now=now)
+            result, state = _apply_bounce(db, grant, found, finding, now=now)
         case MailKind.COMPLAINT:
-            result = _apply_complaint(db, grant, found, now=now)
+            result, state = _apply_complaint(db, grant, found, finding, now=now)
         case _:
-            result = _apply_unsubscribe(db, grant, found, now=now, zone=zone)
-    return Applied(result, found.campaign, grant.number, _state(db, grant))
+            result = _apply_unsubscribe(db, grant, found, finding, now=now, zone=zone)
+    return Applied(result, found.campaign, grant.number, state or _state(db, grant))
 
 
 def _verify(finding: Finding, tokens: Tokens) -> Grant | None:
@@ -136,13 +146,11 @@ def _find(db: Session, grant: Grant) -> Row[str, str, str] | None:
 
 def _apply_bounce(
     db: Session, grant: Grant, found: Row[str, str, str], finding: Finding, *, now: datetime
-) -> Result:
+) -> tuple[Result, DeliveryState | None]:
     told = _about(finding, found.email_key)
-    if is_claimed(db, grant.campaign_id, grant.number):
-        return Result.WAITING
     code, reason = _words(told.reason) if told else (None, "")
     status = told.status if told and told.status and _STATUS.fullmatch(told.status) else None
-    changed = note_report(
+    moved = note_report(
         db,
         grant.campaign_id,
         grant.number,
@@ -152,29 +160,53 @@ def _apply_bounce(
         code=code,
         enhanced_code=status,
     )
-    if found.address_hash and told and told.hard and is_about_the_address(status):
-        is_its_own = _key(told.address) == found.email_key
-        changed |= is_its_own and suppress(db, found.address_hash, SuppressionReason.BOUNCED, now=now)
-    return Result.APPLIED if changed else Result.KNOWN
+    if not moved:
+        return _unmoved(db, grant), None
+    is_its_own = told is not None and _key(told.address) == found.email_key
+    if is_its_own and told and told.hard and is_about_the_address(status):
+        _suppress(db, found, finding, SuppressionReason.BOUNCED, now=now)
+    return Result.APPLIED, DeliveryState.BOUNCED
 
 
-def _apply_complaint(db: Session, grant: Grant, found: Row[str, str, str], *, now: datetime) -> Result:
-    changed = False
-    if found.address_hash:
-        changed = suppress(db, found.address_hash, SuppressionReason.COMPLAINED, now=now)
-    if is_claimed(db, grant.campaign_id, grant.number):
-        return Result.WAITING
+def _apply_complaint(
+    db: Session, grant: Grant, found: Row[str, str, str], finding: Finding, *, now: datetime
+) -> tuple[Result, DeliveryState | None]:
     names = (grant.campaign_id, grant.number)
-    changed |= note_report(db, *names, DeliveryState.COMPLAINED, reason=COMPLAINED, now=now)
-    return Result.APPLIED if changed else Result.KNOWN
+    moved = note_report(db, *names, DeliveryState.COMPLAINED, reason=COMPLAINED, now=now)
+    result = Result.APPLIED if moved else _unmoved(db, grant)
+    if result in (Result.APPLIED, Result.WAITING):  # no further letter leaves meanwhile
+        _suppress(db, found, finding, SuppressionReason.COMPLAINED, now=now)
+    return result, DeliveryState.COMPLAINED if moved else None
+
+
+def _unmoved(db: Session, grant: Grant) -> Result:
+    """What a report comes to that did not move its delivery."""
+    is_at_work = is_claimed(db, grant.campaign_id, grant.number)
+    return Result.WAITING if is_at_work else Result.KNOWN
+
+
+def _suppress(
+    db: Session, found: Row[str, str, str], finding: Finding, reason: SuppressionReason, *, now: datetime
+) -> None:
+    """Suppress the letter's address; its delivery comes first, so that no two wait for each other."""
+    if found.address_hash and (finding.token is not None or finding.formal):
+        suppress(db, found.address_hash, reason, now=now)
 
 
 def _apply_unsubscribe(
-    db: Session, grant: Grant, found: Row[str, str, str], *, now: datetime, zone: ZoneInfo
+    db: Session,
+    grant: Grant,
+    found: Row[str, str, str],
+    finding: Finding,
+    *,
+    now: datetime,
+    zone: ZoneInfo,
 ) -> Result:
     """As the one-click POST: no more mail of any kind, counted once, and the page can take it back."""
     everything = SuppressionScope.EVERYTHING
-    if not found.address_hash or not unsubscribe(db, found.address_hash, everything, now=now):
+    if not found.address_hash or _is_heard(db, grant, finding):
+        return Result.KNOWN
+    if not unsubscribe(db, found.address_hash, everything, now=now):
         return Result.KNOWN
     seen = Sighting(
         TrackingKind.UNSUBSCRIBE,
@@ -186,6 +218,23 @@ def _apply_unsubscribe(
     )
     record(db, [seen], zone=zone)
     return Result.APPLIED
+
+
+def _is_heard(db: Session, grant: Grant, finding: Finding) -> bool:
+    """Whether a wish was written before one was last acted on: the same mail, given again.
+
+    Only where the event log keeps persons. A mail without a date is a new wish: better one too many.
+    """
+    if finding.written_at is None:
+        return False
+    later = exists().where(
+        TrackingEvent.campaign_id == grant.campaign_id,
+        TrackingEvent.position == grant.number,
+        TrackingEvent.kind == TrackingKind.UNSUBSCRIBE,
+        TrackingEvent.manner == Manner.MAIL,
+        TrackingEvent.at >= finding.written_at,
+    )
+    return bool(db.scalar(select(later)))
 
 
 def _about(finding: Finding, email_key: str | None) -> ReportedRecipient | None:

@@ -12,6 +12,8 @@ from mailer.feedback.addresses import find_addresses, fold, is_machine
 from mailer.feedback.findings import ReportedRecipient
 from mailer.feedback.refusals import clean_reason, find_status, is_for_good, is_refusal
 
+_MOST_OWN_LINES = 20
+"""Of what is said of one of several recipients."""
 MOST_LINES = 600
 """Of a report that are read."""
 MOST_RECIPIENTS = 20
@@ -169,9 +171,10 @@ def _own_reason(address: str, names: frozenset[str], lines: list[str]) -> str:
 
 
 def _lines_about(address: str, names: frozenset[str], lines: list[str]) -> Iterator[str]:
-    """The lines from each mention of an address to the next mention of another."""
+    """The first lines from each mention of an address to the next mention of another."""
     key = address.casefold()
     about = False
+    left = _MOST_OWN_LINES
     for line in lines:
         folded = line.casefold()
         if key in folded:
@@ -180,6 +183,9 @@ def _lines_about(address: str, names: frozenset[str], lines: list[str]) -> Itera
             about = False
         if about:
             yield line
+            left -= 1
+            if not left:
+                return
 
 
 def _reason(lines: list[str]) -> str:

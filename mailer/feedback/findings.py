@@ -1,6 +1,7 @@
 """What one message that came back by mail says: the values between reading and applying."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -48,3 +49,10 @@ class Finding:
     """Of the letter it is about, as quoted in the report, in angle brackets."""
     delayed: bool = False
     """A warning only: the letter is still being tried. Its kind is unknown."""
+    formal: bool = False
+    """A complaint in the form for machines (RFC 5965), as feedback loops send it."""
+    is_bare_wish: bool = False
+    """Its subject is the wish to get no more and nothing else, and its token stands in the address it
+    was sent to: what a mail program writes by itself, though it may look like a machine's."""
+    written_at: datetime | None = None
+    """When, by its own Date."""

@@ -1,12 +1,15 @@
 """A mailbox over IMAP (RFC 3501)."""
 
 import imaplib
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mailer.feedback.errors import MailboxUnavailable
 from mailer.feedback.inbox import LARGEST_BYTES
-from mailer.feedback.mailboxes import PATIENCE_SECONDS, MailboxPlace, protection_for, unavailable
+from mailer.feedback.mailboxes import MailboxPlace, protection_for, unavailable
+from mailer.feedback.patience import PATIENCE_SECONDS, Patience
 
 PROCESSED = "processed"
 """The folder that messages are moved to once they are applied."""
@@ -15,20 +18,49 @@ _AT_ONCE = 2000
 _TROUBLE = (imaplib.IMAP4.error, OSError, EOFError, ValueError, LookupError)
 
 
+class _Connection(imaplib.IMAP4):
+    """A connection that is cut when an answer takes too long, under TLS from its first byte or not."""
+
+    def __init__(self, place: MailboxPlace, patience: Patience) -> None:
+        self._patience = patience
+        self._protection = protection_for(place) if place.implicit_tls else None
+        super().__init__(place.host, place.port, timeout=PATIENCE_SECONDS)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket | ssl.SSLSocket:
+        line = self._patience.hold(socket.create_connection((self.host, self.port), timeout))
+        if self._protection is None:
+            return line
+        return self._protection.wrap_socket(line, server_hostname=self.host)
+
+
 class ImapMailbox:
     """One folder, open for reading and moving.
 
     What is finished is moved to ``processed``, beside it or below INBOX; where such a folder cannot be
-    made, it is marked as seen. What is set aside is flagged and stays.
+    made, it is marked as seen; where moving it is refused, as seen and answered. What is set aside is
+    flagged and stays.
     """
 
-    def __init__(self, place: MailboxPlace) -> None:
+    def __init__(self, place: MailboxPlace, *, patience: float = PATIENCE_SECONDS) -> None:
         """Connect, sign in and open the folder.
+
+        Args:
+            patience: seconds for each answer, and for all it takes to be let in.
 
         Raises:
             MailboxUnavailable: any of it failed.
         """
         self._place = place
+        self._patience = Patience(patience)
+        try:
+            with self._exchange():
+                self._open()
+        except MailboxUnavailable:
+            self._patience.let_go()
+            raise
+
+    def _open(self) -> None:
+        place = self._place
         with self._named_errors():
             self._connection = self._connect()
         try:
@@ -48,10 +80,10 @@ class ImapMailbox:
 
     def messages(self) -> Iterator[tuple[str, bytes | None]]:
         """Number (UID) and content of each message that waits, the oldest first."""
-        with self._named_errors():
+        with self._exchange():
             numbers = self._search()
         for number in numbers:
-            with self._named_errors():
+            with self._exchange():
                 answer, data = self._connection.uid("FETCH", number, f"(BODY.PEEK[]<0.{LARGEST_BYTES}>)")
             if answer != "OK":
                 yield number, None
@@ -60,29 +92,29 @@ class ImapMailbox:
             if parts:  # else somebody else has taken it away
                 yield number, parts[0]
 
-    def finish(self, number: str) -> None:
-        """Move the message to the folder for those processed, or mark it as seen."""
-        with self._named_errors():
-            if self._processed is None or not self._move(number, self._processed):
-                self._connection.uid("STORE", number, "+FLAGS.SILENT", r"(\Seen)")
+    def finish(self, number: str) -> bool:
+        """Move the message to the folder for those processed, or mark it as dealt with."""
+        with self._exchange():
+            if self._processed is None:
+                return self._mark(number, r"(\Seen)")
+            # A seen message is perhaps only one that somebody has looked at before us.
+            return self._move(number, self._processed) or self._mark(number, r"(\Seen \Answered)")
 
-    def set_aside(self, number: str) -> None:
+    def set_aside(self, number: str) -> bool:
         """Flag the message."""
-        with self._named_errors():
-            self._connection.uid("STORE", number, "+FLAGS.SILENT", r"(\Flagged)")
+        with self._exchange():
+            return self._mark(number, r"(\Flagged)")
 
     def close(self) -> None:
         """Leave; everything is final already."""
-        self._leave()
+        with self._patience.limit():
+            self._leave()
+        self._patience.let_go()
 
     def _connect(self) -> imaplib.IMAP4:
         place = self._place
-        if place.implicit_tls:
-            return imaplib.IMAP4_SSL(
-                place.host, place.port, ssl_context=protection_for(place), timeout=PATIENCE_SECONDS
-            )
-        connection = imaplib.IMAP4(place.host, place.port, timeout=PATIENCE_SECONDS)
-        if place.starttls:
+        connection = _Connection(place, self._patience)
+        if place.starttls and not place.implicit_tls:
             try:
                 connection.starttls(protection_for(place))
             except BaseException:
@@ -117,7 +149,12 @@ class ImapMailbox:
         return None
 
     def _search(self) -> list[str]:
-        waits = ["UNDELETED", "UNFLAGGED", *(["UNSEEN"] if self._processed is None else [])]
+        waits = [
+            "UNDELETED",
+            "UNFLAGGED",
+            "UNANSWERED",
+            *(["UNSEEN"] if self._processed is None else []),
+        ]
         numbers: list[str] = []
         for begin in range(1, self._count + 1, _AT_ONCE):
             window = f"{begin}:{min(begin + _AT_ONCE - 1, self._count)}"
@@ -133,16 +170,31 @@ class ImapMailbox:
             return self._connection.uid("MOVE", number, _quoted(folder))[0] == "OK"
         if self._connection.uid("COPY", number, _quoted(folder))[0] != "OK":
             return False
-        self._connection.uid("STORE", number, "+FLAGS.SILENT", r"(\Deleted)")
+        if not self._mark(number, r"(\Deleted)"):
+            return False
         if "UIDPLUS" in self._capabilities:  # else what others marked would go too
             self._connection.uid("EXPUNGE", number)
         return True
+
+    def _mark(self, number: str, flags: str) -> bool:
+        return self._connection.uid("STORE", number, "+FLAGS.SILENT", flags)[0] == "OK"
 
     def _leave(self) -> None:
         with suppress(*_TROUBLE):
             self._connection.logout()
         with suppress(*_TROUBLE):  # the library leaves a connection open that breaks off at its end
             self._connection.shutdown()
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """One question and its whole answer, with all troubles named."""
+        try:
+            with self._patience.limit(), self._named_errors():
+                yield
+        except MailboxUnavailable as error:
+            if self._patience.is_spent:
+                raise unavailable(self._place, TimeoutError()) from error
+            raise
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

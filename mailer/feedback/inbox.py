@@ -22,7 +22,7 @@ _LONGEST_LINE = 65_536
 _SEPARATOR = b"From "
 """So begins each message of an mbox, after an empty line (RFC 4155)."""
 _QUOTED = re.compile(rb">+From ")
-_EMPTY = frozenset({b"\n", b"\r\n"})
+_EMPTY = frozenset({b"\n", b"\r\n", b"\r"})
 _MAILDIR = ("new", "cur")
 _ENDING = ".eml"
 
@@ -68,7 +68,8 @@ def printable(path: Path | str) -> str:
 def cut_messages(stream: BinaryIO) -> Iterator[bytes]:
     """The messages in a stream: those of an mbox, or the one that it is; none if it is empty.
 
-    In an mbox, one ``>`` is taken from lines that begin with ``>From `` after any number of them.
+    In an mbox, one ``>`` is taken from lines that begin with ``>From `` after any number of them. Lines
+    may end in LF, CRLF or CR.
     """
     first = stream.readline(_LONGEST_LINE)
     if not first.startswith(_SEPARATOR):
@@ -76,8 +77,10 @@ def cut_messages(stream: BinaryIO) -> Iterator[bytes]:
         if data:
             yield data
         return
+    lines = _lines(first, stream)
+    next(lines)
     message, after_empty = bytearray(), False
-    while line := stream.readline(_LONGEST_LINE):
+    for line in lines:
         if after_empty and line.startswith(_SEPARATOR):
             yield bytes(message)
             message.clear()
@@ -86,6 +89,19 @@ def cut_messages(stream: BinaryIO) -> Iterator[bytes]:
         after_empty = line in _EMPTY
         message += (line[1:] if _QUOTED.match(line) else line)[: LARGEST_BYTES - len(message)]
     yield bytes(message)
+
+
+def _lines(chunk: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of what was read and what comes, with their ends; one that is too long in pieces."""
+    begun = b""
+    while chunk:
+        lines = (begun + chunk).splitlines(keepends=True)
+        is_whole = lines[-1].endswith(b"\n") or len(lines[-1]) >= _LONGEST_LINE
+        begun = b"" if is_whole else lines.pop()  # also after a CR: perhaps an LF comes
+        yield from lines
+        chunk = stream.readline(_LONGEST_LINE)
+    if begun:
+        yield begun
 
 
 def _read_all(paths: Iterable[Path], stdin: BinaryIO) -> Iterator[RawMessage | Unread]:

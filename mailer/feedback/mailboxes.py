@@ -10,10 +10,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from pydantic import SecretStr
 
 from mailer.feedback.errors import BadMailbox, MailboxUnavailable
+from mailer.feedback.patience import PATIENCE_SECONDS
 from mailer.foundation.settings import Settings, SettingsError
 
-PATIENCE_SECONDS = 15.0
-"""For each answer of a server."""
 _LIKE = "must look like imaps://user:password@host/folder or pops://user:password@host"
 _ENCODED = "; in a password / ? # @ and the like are written %2F %3F %23 %40"
 _PORTS = {"imaps": 993, "imap": 143, "pops": 995, "pop": 110, "pop3s": 995, "pop3": 110}
@@ -57,11 +56,19 @@ class Mailbox(Protocol):
     def messages(self) -> Iterator[tuple[str, bytes | None]]:
         """Number and content of each message that waits; None where the server does not give it."""
 
-    def finish(self, number: str) -> None:
-        """Let the message not come again: what it asked for is done and committed."""
+    def finish(self, number: str) -> bool:
+        """Let the message not come again: what it asked for is done and committed.
 
-    def set_aside(self, number: str) -> None:
-        """Let the message stay, for somebody to look at."""
+        Returns:
+            False if the server refuses that.
+        """
+
+    def set_aside(self, number: str) -> bool:
+        """Let the message stay, for somebody to look at; what is new comes before it.
+
+        Returns:
+            False if the server refuses that.
+        """
 
     def close(self) -> None:
         """Make what was finished final and leave."""

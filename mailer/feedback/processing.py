@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.heartbeats import (
@@ -34,6 +35,9 @@ LEASE = timedelta(minutes=2)
 """Renewed on the way; the next to come takes over from a process that was killed."""
 _RENEW_SECONDS = 10.0
 NOT_GIVEN = "the mailbox does not give it"
+REFUSES = "does not let messages be moved, marked or deleted: they come again at each look"
+_CONFLICTS = frozenset({"40001", "40P01"})
+"""SQLSTATE of a serialization failure and of a deadlock: the same again may well succeed."""
 
 _log = get_log(__name__)
 
@@ -48,6 +52,8 @@ class FeedbackTools:
     zone: ZoneInfo
     bounces_to: str
     """The address that messages come back to, without a token."""
+    state_dir: Path
+    """Where it is remembered which messages stay in a mailbox that has no marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class Poll:
     """What one look into the mailboxes brought."""
 
     messages: list[Processed | Unread] = field(default_factory=list)
+    """Empty where the caller is told of each instead."""
     troubles: dict[MailboxPlace, str] = field(default_factory=dict)
     """By mailbox that could not be read (on), why."""
 
@@ -93,16 +100,18 @@ def poll(
     places: Sequence[MailboxPlace],
     *,
     is_stopping: Callable[[], bool] = lambda: False,
-    report: Callable[[int], None] = lambda _: None,
+    tell: Callable[[Processed | Unread], None] | None = None,
 ) -> Poll:
     """Act on what waits in mailboxes, and take it away once that is committed.
 
-    Persons' replies stay for somebody to read, and so does what cannot be read; both are set aside. What
-    waits for a batch to end stays for the next look. A mailbox that cannot be reached stops no other.
+    Only what was acted on or asks for nothing is taken away. Persons' replies stay for somebody to read,
+    and so do reports and wishes that cannot be verified, perhaps for want of a key, and what cannot be
+    read; they are set aside. What waits for a batch to end stays for the next look. A mailbox that
+    cannot be reached stops no other.
 
     Args:
-        is_stopping: asked between messages.
-        report: told how many messages have been looked at.
+        is_stopping: asked before each message, and before each mailbox but the first.
+        tell: told of each message, which is not kept then.
 
     Raises:
         AlreadyPolling: another process does it; nothing was read.
@@ -112,10 +121,16 @@ def poll(
         if not take_lease(db, POLL_LEASE, now=real_now(), length=LEASE):
             raise AlreadyPolling("the mailboxes are being read at this moment; nothing was done")
     looked = Poll()
+    tell = tell or looked.messages.append
     try:
-        for place in places:
+        for number, place in enumerate(places):
+            if number and is_stopping():
+                break
+            with tools.database.write() as db:
+                note_heartbeat(db, POLL_LEASE, now=real_now())
             try:
-                _poll_one(tools, place, looked, is_stopping, report)
+                if not _poll_one(tools, place, is_stopping, tell):
+                    raise MailboxUnavailable(f"mailbox {place.name}: it {REFUSES}")
             except MailboxUnavailable as error:
                 looked.troubles[place] = str(error)
                 _log.error("a mailbox cannot be read", mailbox=place.name, why=str(error))
@@ -131,15 +146,16 @@ def poll(
 def _poll_one(
     tools: FeedbackTools,
     place: MailboxPlace,
-    looked: Poll,
     is_stopping: Callable[[], bool],
-    report: Callable[[int], None],
-) -> None:
+    tell: Callable[[Processed | Unread], None],
+) -> bool:
+    """Look into one mailbox; False if it kept a message that was to be put away."""
     renewed_at = float("-inf")
-    with _opened(place) as mailbox:
+    is_tidy = True
+    with _opened(place, tools.state_dir) as mailbox:
         for number, data in mailbox.messages():
             if is_stopping():
-                return
+                break
             path = printable(f"{place.name}#{number}")
             message = Unread(path, NOT_GIVEN) if data is None else RawMessage(path, data)
             read = _read(tools, message)
@@ -149,22 +165,26 @@ def _poll_one(
                     note_heartbeat(db, POLL_LEASE, now=real_now())
                     done = done or _apply(tools, db, path, read)
                 renewed_at = time.monotonic()
-            _put_away(mailbox, number, done)
-            looked.messages.append(done)
-            report(len(looked.messages))
+            is_tidy &= _put_away(mailbox, number, done)
+            tell(done)
+    return is_tidy
 
 
-def _put_away(mailbox: Mailbox, number: str, done: Processed | Unread) -> None:
+def _put_away(mailbox: Mailbox, number: str, done: Processed | Unread) -> bool:
+    """Let a message be taken away, set aside or come again; False if the server refuses that."""
     match done:
         case Unread():
             _log.warning("a message is set aside", message=done.path, why=done.reason)
-            mailbox.set_aside(number)
+            return mailbox.set_aside(number)
         case Processed(applied=Applied(result=Result.WAITING)):
-            pass
-        case Processed(finding=Finding(kind=MailKind.REPLY)):
-            mailbox.set_aside(number)
+            return True
+        case (
+            Processed(applied=Applied(result=Result.UNVERIFIED))
+            | Processed(finding=Finding(kind=MailKind.REPLY))
+        ):
+            return mailbox.set_aside(number)
         case _:
-            mailbox.finish(number)
+            return mailbox.finish(number)
 
 
 def _read(tools: FeedbackTools, message: RawMessage | Unread) -> Finding | Unread:
@@ -187,20 +207,27 @@ def _without_database(path: str, read: Finding | Unread) -> Processed | Unread |
 def _apply(tools: FeedbackTools, db: Session, path: str, read: Finding | Unread) -> Processed | Unread:
     if isinstance(read, Unread):
         return read
-    try:
-        with db.begin_nested():
-            applied = apply_finding(
-                db, read, tokens=tools.tokens, now=tools.clock.now(), zone=tools.zone
-            )
-    except DataError as error:
-        return Unread(path, f"the database does not take it ({type(error).__name__})")
-    return Processed(path, read, applied)
+    for _ in range(2):
+        try:
+            with db.begin_nested():
+                applied = apply_finding(
+                    db, read, tokens=tools.tokens, now=tools.clock.now(), zone=tools.zone
+                )
+        except DataError as error:
+            return Unread(path, f"the database does not take it ({type(error).__name__})")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) not in _CONFLICTS:
+                raise
+        else:
+            return Processed(path, read, applied)
+    _log.warning("a message waits: its letter is being written to by others", message=path)
+    return Processed(path, read, Applied(Result.WAITING))
 
 
 @contextmanager
-def _opened(place: MailboxPlace) -> Iterator[Mailbox]:
+def _opened(place: MailboxPlace, state_dir: Path) -> Iterator[Mailbox]:
     """The mailbox, closed at the end; what was finished is final then, whatever went wrong."""
-    mailbox: Mailbox = ImapMailbox(place) if place.is_imap else Pop3Mailbox(place)
+    mailbox: Mailbox = ImapMailbox(place) if place.is_imap else Pop3Mailbox(place, state_dir)
     try:
         yield mailbox
     finally:

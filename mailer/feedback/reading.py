@@ -6,7 +6,9 @@ where it is applied. Whatever bytes come, reading them ends soon and raises noth
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.message import Message
+from email.utils import parsedate_to_datetime
 
 from mailer.feedback.addresses import find_address, find_addresses, fold, is_machine
 from mailer.feedback.bounce_texts import BounceText, divide, read_recipients
@@ -17,6 +19,7 @@ from mailer.feedback.mail import Mail, Part, open_mail, read_headers
 from mailer.feedback.signs import (
     asks_to_stop,
     is_automatic,
+    is_bare_wish,
     is_passed_on,
     is_perhaps_automatic,
     is_warning,
@@ -34,6 +37,8 @@ _QUOTED_ID = re.compile(
     r"(?:original-)?message-?id\s{0,5}:\s{0,20}<?([^\s<>]{1,400}@[^\s<>]{1,250})", re.IGNORECASE
 )
 _MOST_RECEIVED = 50
+_LONGEST_TOLD = 64 * 1024
+"""Characters of what reports say in which the letter's Message-ID is looked for."""
 _REPORTS = frozenset({MailKind.BOUNCE, MailKind.COMPLAINT})
 _NOT_RETURN_PATH = re.compile(r"list-unsubscribe|list-post|list-help", re.IGNORECASE)
 
@@ -55,10 +60,14 @@ def read_mail(raw: bytes, *, bounces_to: str) -> Finding:
     finding = _find(mail, replace(text, letter=letter), returned)
     # What a person quotes of a letter is no address they wrote to.
     quotes = (letter.partition("\n\n")[0], text.report) if finding.kind in _REPORTS else ()
+    pattern = _pattern_of(bounces_to)
+    own = _token_in(mail, _SENT_TO, pattern)
     return replace(
         finding,
-        token=_find_token(mail, quotes, bounces_to),
+        token=own or _token_in(mail, ("Received",), pattern) or _quoted_token(mail, quotes, pattern),
         message_id=_find_message_id(mail, text.report, returned),
+        is_bare_wish=own is not None and is_bare_wish(mail),
+        written_at=_written_at(mail),
     )
 
 
@@ -68,7 +77,8 @@ def _find(mail: Mail, text: BounceText, returned: Message) -> Finding:
         complaint = read_complaint(mail, returned)
         if complaint is None:
             return Finding(MailKind.UNKNOWN)
-        return Finding(MailKind.COMPLAINT, (complaint,) if complaint.address else ())
+        formal = bool(mail.of_kinds("message/feedback-report"))
+        return Finding(MailKind.COMPLAINT, (complaint,) if complaint.address else (), formal=formal)
     if found := _read_report(mail, text, returned):
         return found
     if looks_like_bounce(mail, text.report):
@@ -164,21 +174,30 @@ def _addressed(returned: Message) -> tuple[str, ...]:
     return ()
 
 
-def _find_token(mail: Mail, quotes: tuple[str, ...], bounces_to: str) -> str | None:
-    """What stands behind ``+`` in the address a message was sent to, or in the return path it quotes."""
+def _pattern_of(bounces_to: str) -> re.Pattern[str]:
+    """Our address with something behind ``+``, which is the first group."""
     local, _, domain = bounces_to.rpartition("@")
     try:
         domains = {domain, ascii_domain(bounces_to).rpartition("@")[2]}
     except UnicodeError:
         domains = {domain}
     ours = "|".join(re.escape(each) for each in domains)
-    pattern = re.compile(
+    return re.compile(
         rf"(?<![\w.+-]){re.escape(local)}\+([A-Za-z0-9_.=-]{{1,64}})@(?:{ours})(?![\w.-])", re.IGNORECASE
     )
-    for name in (*_SENT_TO, "Received"):
+
+
+def _token_in(mail: Mail, names: tuple[str, ...], pattern: re.Pattern[str]) -> str | None:
+    """What stands behind ``+`` in our address in one of these headers, the first named first."""
+    for name in names:
         for value in mail.headers.get_all(name, [])[:_MOST_RECEIVED]:
             if found := pattern.search(str(value)):
                 return found[1]
+    return None
+
+
+def _quoted_token(mail: Mail, quotes: tuple[str, ...], pattern: re.Pattern[str]) -> str | None:
+    """What stands behind ``+`` in the return path that a message quotes."""
     # The letter's List-Unsubscribe has a token for another purpose.
     quoted = [
         line
@@ -198,10 +217,18 @@ def _find_message_id(mail: Mail, report: str, returned: Message) -> str | None:
     """The Message-ID of the letter a message is about: as returned, as told or as answered."""
     if found := _MESSAGE_ID.search(str(returned.get("Message-ID", ""))):
         return f"<{found[0]}>"
-    told = "\n".join([*(part.text for part in mail.reports), report])
+    told = "\n".join([*(part.text for part in mail.reports), report])[:_LONGEST_TOLD]
     if found := _QUOTED_ID.search(told):
         return f"<{found[1]}>"
     if found := _MESSAGE_ID.search(str(mail.headers.get("In-Reply-To", ""))):
         return f"<{found[0]}>"
     references = _MESSAGE_ID.findall(str(mail.headers.get("References", "")))
     return f"<{references[-1]}>" if references else None
+
+
+def _written_at(mail: Mail) -> datetime | None:
+    try:
+        said = parsedate_to_datetime(str(mail.headers.get("Date", ""))[:100])
+        return (said if said.tzinfo else said.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -12,6 +12,7 @@ from mailer.feedback.wordings import (
     FAILURE_SUBJECT,
     GIVEN_UP,
     PASSED_ON_SUBJECT,
+    WISH_ALONE,
     WISH_LINE,
     WISH_SUBJECT,
 )
@@ -36,10 +37,9 @@ _NAMING_FAILED = ("X-Failed-Recipients", "X-Bounced-Address")
 def is_automatic(mail: Mail) -> bool:
     """Whether a machine wrote a message (RFC 3834 §2, §3.1.7, and what machines did before it)."""
     headers = mail.headers
-    submitted = str(headers.get("Auto-Submitted", "no")).lower().replace("(", ";").partition(";")[0]
     precedence = str(headers.get("Precedence", headers.get("X-Precedence", ""))).strip().lower()
     return (
-        submitted.strip() not in {"", "no"}
+        _submitted(mail) not in {"", "no"}
         or precedence in {"bulk", "junk", "list", "auto_reply", "auto-reply"}
         or any(name in headers for name in _BY_MACHINES)
         or has_null_return_path(mail)
@@ -106,6 +106,25 @@ def asks_to_stop(mail: Mail, text: str) -> bool:
     )
     own = [line for line in lines if line]
     return any(WISH_LINE.fullmatch(line) for line in own[:_WISH_LINES])
+
+
+def is_bare_wish(mail: Mail) -> bool:
+    """Whether a message is what a mail program makes of our ``mailto:``, which some mark as a machine's.
+
+    What answers a message is none: who is out of office asks for nothing.
+    """
+    return (
+        WISH_ALONE.fullmatch(_subject(mail)) is not None
+        and _submitted(mail) in {"", "no", "auto-generated"}
+        and not any(name in mail.headers for name in _BY_MACHINES)
+        and not mail.reports
+    )
+
+
+def _submitted(mail: Mail) -> str:
+    """How automatic a message says it is (RFC 3834 §5); ``no`` where it does not say."""
+    said = str(mail.headers.get("Auto-Submitted", "no")).lower()
+    return said.replace("(", ";").partition(";")[0].strip()
 
 
 def _subject(mail: Mail) -> str:

@@ -162,6 +162,7 @@ _SHORTLY = r"(?:remove|delete|stop|cancel|slet|fjern)(?: me| mig| it)?(?: please
 WISH_SUBJECT = re.compile(
     rf"(?:{PASSED_ON_SUBJECT.pattern}\s{{0,3}}){{0,5}}{_POLITELY}(?:{_SURELY}.{{0,40}}|{_SHORTLY})"
 )
+WISH_ALONE = re.compile(_SURELY)
 WISH_LINE = re.compile(
     rf"{_POLITELY}(?:{_SURELY}.{{0,60}}|{_SHORTLY})|"
     r".{0,60}\b(?:unsubscribe me|remove me from|afmeld mig|frameld mig|slet mig|fjern mig|afmeldes|"

@@ -13,7 +13,7 @@ _WORK_SECONDS = 20.0
 """What is left then is read a minute later: meanwhile this process sends no letters."""
 
 
-@app.task(name=POLL, expires=60)
+@app.task(name=POLL, expires=60, soft_time_limit=45, time_limit=60)
 def poll_task() -> None:
     """Act on what came back by mail: harmless when lost, doubled or late."""
     until = time.monotonic() + _WORK_SECONDS
@@ -22,6 +22,7 @@ def poll_task() -> None:
             runtime().feedback_tools,
             mailboxes_of(settings),
             is_stopping=lambda: is_ending() or time.monotonic() >= until,
+            tell=lambda _: None,
         )
     except AlreadyPolling:
         return

@@ -51,7 +51,9 @@ _cut_tags = Struct(
     + f"{TAG_CHARACTERS}x" * (_TAGS_PER_DIGEST * _DIGESTS - len(Purpose))
 ).unpack
 _NUMBER = r"(0|[1-9a-f][0-9a-f]{0,15})"
-_TOKEN = re.compile(rf"(([0-9a-v]{{{_ID_CHARACTERS}}}){_NUMBER}-{_NUMBER})([0-9a-v]{{{TAG_CHARACTERS}}})")
+_TOKEN = re.compile(
+    rf"(([0-9a-v]{{{_ID_CHARACTERS}}}){_NUMBER}-{_NUMBER})([0-9a-v]{{{TAG_CHARACTERS}}})"
+)
 
 
 class BadToken(Exception):

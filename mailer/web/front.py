@@ -20,7 +20,7 @@ from mailer.tracking.sightings import (
 )
 from mailer.tracking.tokens import BadToken, Grant, Purpose
 from mailer.web.guards import secret_headers
-from mailer.web.plain import read_plain, split_headers
+from mailer.web.plain import forwarded_for, read_plain
 from mailer.web.site import Site
 from mailer.web.targets import Targets
 
@@ -81,7 +81,7 @@ class Front:
         if not self._site.load.take():  # last: what goes on to the application is charged there
             return None
         if named is not None and self._may_note(plain.token, named[1]):
-            headers = split_headers(plain.headers) if self._behind_proxies else []
+            headers = forwarded_for(plain.headers) if self._behind_proxies else []
             address = self._site.origins.address({"client": client, "headers": headers})
             self._site.recorder.gather(
                 format_line(

@@ -97,7 +97,8 @@ def test_a_mail_to_the_letters_own_address_is_believed_the_first_time(
 
     assert answer.code == 0
     (message,) = answer.data["messages"]
-    assert (message["kind"], message["recipients"], message["result"]) == ("unsubscribe", [], "applied")
+    assert (message["kind"], message["asks"]) == ("reply", "unsubscribe")
+    assert (message["recipients"], message["result"]) == ([], "applied")
     assert message["delivery"]["campaign"] == "brev"
     shown = mailer("recipient", "show", UNSUBSCRIBING, "--json").data
     assert (shown["suppressed"], shown["suppressed_scope"]) == ("unsubscribed", "everything")
@@ -272,3 +273,47 @@ def test_a_second_poll_at_once_is_told_to_wait(mailer: Caller, mailing: Mailing)
         take_lease(db, POLL_LEASE, now=real_now(), length=LEASE)
 
     assert mailer("bounce", "poll").code == 5
+
+
+def test_nothing_found_is_said(mailer: Caller, mailing: Mailing, tmp_path: Path) -> None:
+    del mailing
+    answer = mailer("bounce", "process", str(tmp_path))
+
+    assert (answer.code, answer.stdout) == (0, "")
+    assert answer.stderr.startswith("0 messages\nnothing was given")
+
+
+def test_no_kind_is_told_that_was_not_agreed_on(
+    mailer: Caller, mailing: Mailing, tmp_path: Path
+) -> None:
+    (tmp_path / "1.eml").write_bytes(mail(mailing.to(Purpose.BOUNCE), subject="Hej", text="Tak"))
+    (tmp_path / "2.eml").write_bytes(mail(mailing.to(Purpose.UNSUBSCRIBE)))
+    (tmp_path / "3.eml").write_bytes(mail(plus("v1-none")))
+    answer = mailer("bounce", "process", str(tmp_path), "--json")
+    shown = mailer("bounce", "process", str(tmp_path))
+
+    assert [(each["kind"], each["asks"], each["result"]) for each in answer.data["messages"]] == [
+        ("reply", None, "nothing"),
+        ("reply", "unsubscribe", "applied"),
+        ("reply", "unsubscribe", "unverified"),
+    ]
+    assert "asks" in shown.stdout.splitlines()[0]
+
+
+def test_no_more_is_shown_than_anybody_reads(mailer: Caller, mailing: Mailing, tmp_path: Path) -> None:
+    del mailing
+    groups = "".join(
+        f"Final-Recipient: rfc822; u{number}@isp.example\nAction: failed\nStatus: 5.1.1\n\n"
+        for number in range(40)
+    )
+    report = (
+        "From: MAILER-DAEMON@isp.example\nTo: bounce@coi.example\nReturn-Path: <>\n"
+        f"Content-Type: message/delivery-status\n\nReporting-MTA: dns; isp.example\n\n{groups}"
+    )
+    (tmp_path / "mbox").write_text(f"From x\n{report}\n" * 20)
+    answer = mailer("bounce", "process", str(tmp_path / "mbox"), "--json")
+    shown = mailer("bounce", "process", str(tmp_path / "mbox"))
+
+    assert [len(each["recipients"]) for each in answer.data["messages"]] == [20] * 20
+    assert 300 < len(shown.stdout.splitlines()) < 330
+    assert "20 messages: bounce 20" in shown.stderr

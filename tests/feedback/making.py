@@ -53,6 +53,10 @@ class Mailing:
         with self.database.read() as db:
             return find_suppression(db, hashed)
 
+    def hash_of(self, position: int = 1) -> str:
+        """The hash of a recipient's address."""
+        return self._recipient(position).address_hash
+
     def events(self) -> list[TrackingEvent]:
         """What the event log knows."""
         with self.database.read() as db:

@@ -5,6 +5,7 @@ import re
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -38,6 +39,10 @@ class MailboxServer:
     """Messages with a line longer than any client reads."""
     greeting: bytes | None = None
     """Instead of its own."""
+    forbids: set[str] = field(default_factory=set)
+    """Of IMAP: commands that it refuses."""
+    drips: bool = False
+    """Its greeting comes a byte at a time, and never ends."""
     cut_after: int | None = None
     """Messages after which it cuts the connection."""
     port: int = 0
@@ -85,6 +90,9 @@ class _Line(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         with suppress(ConnectionError, ssl.SSLError, TimeoutError, ValueError):
+            while self.mailbox.drips:
+                self.wfile.write(b"+" if isinstance(self, _Pop3) else b"*")
+                time.sleep(0.05)
             self.talk()
 
     def finish(self) -> None:
@@ -177,6 +185,8 @@ class _Imap(_Line):
 
     def _answer(self, tag: str, verb: str, rest: str) -> str:  # noqa: C901 - one case for each verb
         words = re.findall(r'"(?:[^"\\]|\\.)*"|\([^)]*\)|\S+', rest)
+        if verb in self.mailbox.forbids:
+            return "NO not allowed"
         match verb:
             case "CAPABILITY":
                 more = ("STARTTLS",) if self.mailbox.protection else ()

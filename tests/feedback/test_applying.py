@@ -1,5 +1,6 @@
 """What follows from a message, and everything that must not."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -84,6 +85,11 @@ def is_untouched(mailing: Mailing) -> bool:
     return suppressed == [None] * 3 and states == [SENT] * 3 and mailing.events() == []
 
 
+def as_sent(mailing: Mailing) -> None:
+    with mailing.database.write() as db:
+        db.execute(update(Delivery).values(state=SENT))
+
+
 def test_a_hard_bounce_moves_the_delivery_and_suppresses_the_address(mailing: Mailing) -> None:
     applied = apply(mailing, bounce(mailing))
 
@@ -117,15 +123,90 @@ def test_the_same_message_again_changes_nothing(
     )
 
 
+@pytest.mark.parametrize("make", [bounce, complaint])
+def test_what_was_lifted_since_is_not_suppressed_by_the_same_report(
+    mailing: Mailing, make: Callable[[Mailing], Finding]
+) -> None:
+    apply(mailing, make(mailing))
+    suppressed = mailing.suppression()
+    assert suppressed is not None
+    with mailing.database.write() as db:
+        assert unsuppress(db, suppressed.address_hash)
+
+    assert apply(mailing, make(mailing)).result is Result.KNOWN
+    assert mailing.suppression() is None
+
+
+def test_a_wish_taken_back_is_no_new_one_when_its_mail_is_given_again(mailing: Mailing) -> None:
+    early = replace(wish(mailing), written_at=LATER - timedelta(minutes=5))
+    assert apply(mailing, early).result is Result.APPLIED
+    suppressed = mailing.suppression()
+    assert suppressed is not None
+    with mailing.database.write() as db:
+        assert resubscribe(db, suppressed.address_hash, now=LATER + timedelta(minutes=1))
+
+    assert apply(mailing, early).result is Result.KNOWN
+    assert mailing.suppression() is None
+    newer = replace(early, written_at=LATER + timedelta(minutes=2))
+    assert apply(mailing, newer).result is Result.APPLIED
+    assert mailing.suppression() is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "formal", "is_suppressed"),
+    [
+        (MailKind.BOUNCE, False, False),
+        (MailKind.COMPLAINT, False, False),
+        (MailKind.COMPLAINT, True, True),
+    ],
+)
+def test_who_knows_but_the_message_id_suppresses_nobody_unless_as_a_feedback_loop(
+    mailing: Mailing, kind: MailKind, *, formal: bool, is_suppressed: bool
+) -> None:
+    message_id = f"<{mailing.token(Purpose.MESSAGE_ID)}@coi.example>"
+    told = (ReportedRecipient(mailing.address(), True, "550 5.1.1 no such user", "5.1.1"),)
+    applied = apply(mailing, Finding(kind, told, message_id=message_id, formal=formal))
+
+    assert applied.result is Result.APPLIED
+    assert mailing.delivery().state in (BOUNCED, DeliveryState.COMPLAINED)
+    assert (mailing.suppression() is not None) is is_suppressed
+
+
+def test_a_bounce_and_a_complaint_of_one_letter_never_wait_for_each_other(mailing: Mailing) -> None:
+    troubles: list[Exception] = []
+    for _ in range(20):
+        as_sent(mailing)
+        with mailing.database.write() as db:
+            hashed = mailing.hash_of()
+            unsuppress(db, hashed)
+        both = threading.Barrier(2)
+
+        def go(finding: Finding, both: threading.Barrier = both) -> None:
+            try:
+                both.wait(10)
+                apply(mailing, finding)
+            except Exception as error:  # noqa: BLE001 - told below
+                troubles.append(error)
+
+        threads = [threading.Thread(target=go, args=(make(mailing),)) for make in (bounce, complaint)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert troubles == []
+
+
 def test_no_other_bounce_suppresses_the_address(mailing: Mailing) -> None:
     for status, hard in NO_FAULT_OF_THE_ADDRESS:
+        as_sent(mailing)
         apply(mailing, bounce(mailing, status=status, hard=hard))
         assert mailing.suppression() is None, status
-    assert mailing.delivery().state is BOUNCED
+        assert mailing.delivery().state is BOUNCED
 
 
 def test_every_bounce_for_the_address_suppresses_it(mailing: Mailing) -> None:
     for status in ("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"):
+        as_sent(mailing)
         apply(mailing, bounce(mailing, status=status))
         suppressed = mailing.suppression()
         assert suppressed is not None, status
@@ -374,6 +455,11 @@ def test_whatever_a_person_writes_to_the_address_for_it_unsubscribes(mailing: Ma
     assert recognise(replace(reply, token=mailing.token(Purpose.BOUNCE)), tokens).kind is MailKind.REPLY
     auto = replace(reply, kind=MailKind.AUTO_REPLY)
     assert recognise(auto, tokens) == auto
+    for kind in (MailKind.AUTO_REPLY, MailKind.UNKNOWN):
+        marked = replace(reply, kind=kind, is_bare_wish=True)
+        assert recognise(marked, tokens).kind is MailKind.UNSUBSCRIBE
+        forged = replace(marked, token=mailing.token(Purpose.BOUNCE))
+        assert recognise(forged, tokens) == forged
 
 
 def test_what_a_server_said_names_nobody_and_fits_the_ledger(mailing: Mailing) -> None:

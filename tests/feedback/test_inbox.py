@@ -128,3 +128,15 @@ def test_no_more_is_kept_of_a_message_than_any_report_needs(separator: bytes, li
 
     assert kept == [LARGEST_BYTES]
     assert peak < 5 * LARGEST_BYTES + len(endless)  # the bytes given are shared or copied once
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_lines_may_end_in_any_way(end: bytes) -> None:
+    def ended(data: bytes) -> bytes:
+        return data.replace(b"\n", end)
+
+    one = b"Subject: one\n\n" + b"a line of the body\n" * 8000 + b">From is quoted\n\n"
+    for messages in ([TWO], [one, TWO], [one] * 5):
+        mbox = b"".join(b"From a@b.example Fri Mar  7 09:00:00 2014\n" + each for each in messages)
+        found = list(cut_messages(io.BytesIO(ended(mbox))))
+        assert found == [ended(each.replace(b">From", b"From")) for each in messages]

@@ -1,8 +1,10 @@
 """Mailboxes over real sockets: what is read, when it is taken away, and what is never said."""
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,18 +14,20 @@ from sqlalchemy import text
 from mailer.campaigns.heartbeats import POLL_LEASE, POLLED, last_heartbeat, take_lease
 from mailer.campaigns.models import DeliveryState
 from mailer.feedback.applying import Result
-from mailer.feedback.errors import AlreadyPolling, BadMailbox
+from mailer.feedback.errors import AlreadyPolling, BadMailbox, MailboxUnavailable
 from mailer.feedback.findings import MailKind
+from mailer.feedback.imap import ImapMailbox
 from mailer.feedback.inbox import LARGEST_BYTES, Unread
 from mailer.feedback.mailboxes import mailboxes_of, parse_mailbox
-from mailer.feedback.processing import LEASE, Poll, Processed, poll
+from mailer.feedback.pop3 import Pop3Mailbox
+from mailer.feedback.processing import LEASE, REFUSES, Poll, Processed, poll
 from mailer.foundation.clock import real_now
 from mailer.foundation.settings import SettingsError, load_settings
 from mailer.runtime import Runtime
 from mailer.tracking.tokens import Purpose
 from recipients.models import SuppressionReason
 from tests.campaigns.making import claim, sending
-from tests.feedback.making import Mailing, bounce_message, mail, mail_out
+from tests.feedback.making import Mailing, bounce_message, mail, mail_out, plus
 from tests.feedback.servers import PASSWORD, USER, MailboxServer, imap_running, pop3_running
 from tests.smtp.certificates import make_certificate
 
@@ -84,6 +88,108 @@ def test_what_waits_is_applied_and_taken_away(mailing: Mailing, scheme: str) -> 
     assert b"Subject: ?" in left[0]
     assert results(again) == ([] if scheme == "imap" else [Result.NOTHING])
     assert len(server.contents("processed")) == (2 if scheme == "imap" else 0)
+
+
+@both
+def test_what_cannot_be_verified_stays_for_somebody_to_read(mailing: Mailing, scheme: str) -> None:
+    unverified = [
+        mail(plus("v1-none")),
+        mail(mailing.to(Purpose.BOUNCE), subject="Afmeld mig"),
+        bounce_message(plus("v1-none"), mailing.address()),
+    ]
+    server = MailboxServer()
+    server.add(*unverified)
+    with SCHEMES[scheme](server):
+        looked = look(mailing, url_of(scheme, server))
+
+    assert results(looked) == [Result.UNVERIFIED] * 3
+    assert server.contents() == unverified
+    if scheme == "imap":
+        assert [kept.flags for kept in server.folders["INBOX"].values()] == [{"\\Flagged"}] * 3
+
+
+def test_over_pop3_what_stays_never_stands_before_what_is_new(mailing: Mailing) -> None:
+    server = MailboxServer()
+    server.add(*[mail(plus("x"), subject="Tak", text="Hej")] * 250, bounce_of(mailing))
+    with pop3_running(server):
+        place = parse_mailbox(url_of("pop", server))
+
+        def look_at(most: int) -> list[int]:
+            asked, begin = itertools.count(), len(server.given)
+            poll(mailing.runtime.feedback_tools, [place], is_stopping=lambda: next(asked) >= most)
+            return server.given[begin : begin + most]
+
+        first, second, third = look_at(200), look_at(100), look_at(1000)
+        assert mailing.delivery().state is DeliveryState.BOUNCED
+        server.add(bounce_of(mailing, 2))
+        fourth = look_at(1000)
+
+    assert first == list(range(1, 201))
+    assert second == [*range(201, 252), *range(1, 50)], "new ones first, then those of long ago"
+    assert third == [*range(50, 150)], "of the others no more than some at each look"
+    assert fourth == [252, *range(150, 250)]
+    assert mailing.delivery(2).state is DeliveryState.BOUNCED
+    (kept,) = (mailing.runtime.settings.state_dir / "feedback").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "bounces" not in kept.name
+    assert kept.read_text().count("id-") == 250
+
+
+def test_over_pop3_messages_that_are_never_given_stop_no_other_for_good(mailing: Mailing) -> None:
+    server = MailboxServer(garbles={1, 2, 3, 4})
+    server.add(*[b"Subject: Spam\r\n\r\n"] * 4, bounce_of(mailing))
+    (mailing.runtime.settings.state_dir / "feedback").write_text("in the way")
+    with pop3_running(server):
+        look(mailing, url_of("pop", server))
+        (mailing.runtime.settings.state_dir / "feedback").unlink()
+        look(mailing, url_of("pop", server))
+        look(mailing, url_of("pop", server))
+
+    assert mailing.delivery().state is DeliveryState.BOUNCED
+    assert len(server.contents()) == 4
+
+
+@pytest.mark.parametrize("capabilities", [("MOVE",), ()])
+def test_a_message_that_may_not_be_moved_does_not_come_again(
+    mailing: Mailing, capabilities: tuple[str, ...]
+) -> None:
+    server = MailboxServer(capabilities=("AUTH=PLAIN", *capabilities), forbids={"MOVE", "COPY"})
+    server.add(bounce_of(mailing))
+    with imap_running(server):
+        first, again = look(mailing, url_of("imap", server)), look(mailing, url_of("imap", server))
+
+    assert (results(first), results(again)) == ([Result.APPLIED], [])
+    assert (first.troubles, len(server.contents())) == ({}, 1)
+
+
+def test_a_mailbox_that_may_not_be_changed_is_told_of_and_read_to_its_end(mailing: Mailing) -> None:
+    server = MailboxServer(forbids={"MOVE", "COPY", "STORE"})
+    server.add(bounce_of(mailing, 1), bounce_of(mailing, 2))
+    with imap_running(server):
+        looked = look(mailing, url_of("imap", server))
+
+    assert results(looked) == [Result.APPLIED] * 2
+    assert list(looked.troubles.values()) == [f"mailbox 127.0.0.1/INBOX: it {REFUSES}"]
+
+
+@both
+def test_a_server_that_drips_is_not_waited_for(scheme: str, tmp_path: Path) -> None:
+    with SCHEMES[scheme](MailboxServer(drips=True)) as server:
+        place = parse_mailbox(url_of(scheme, server))
+        begin = time.monotonic()
+        opening = partial(ImapMailbox, place) if place.is_imap else partial(Pop3Mailbox, place, tmp_path)
+        with pytest.raises(MailboxUnavailable, match="no answer within"):
+            opening(patience=0.5)
+
+    assert time.monotonic() - begin < 5
+
+
+def test_after_the_first_no_mailbox_is_opened_when_it_is_time_to_stop(mailing: Mailing) -> None:
+    with imap_running(MailboxServer()) as server, imap_running(MailboxServer()) as other:
+        places = [parse_mailbox(url_of("imap", each)) for each in (server, other)]
+        poll(mailing.runtime.feedback_tools, places, is_stopping=lambda: True)
+
+    assert other.sessions == 0
 
 
 def test_without_a_folder_for_them_processed_messages_are_marked_as_seen(mailing: Mailing) -> None:
@@ -407,3 +513,21 @@ def test_the_setting_names_several_and_shows_none(
     assert "s3cret" not in str(settings.shown()) + repr(settings)
     with pytest.raises(SettingsError, match="bounce_mailboxes"):
         mailboxes_of(load_settings(bounce_mailboxes="imaps://a.example"))
+
+
+def test_the_lease_is_renewed_before_each_mailbox(mailing: Mailing) -> None:
+    ages = []
+
+    def note_and_age_it() -> bool:
+        with mailing.database.write() as db:
+            last = last_heartbeat(db, POLL_LEASE)
+            assert last is not None
+            ages.append(real_now() - last)
+            db.execute(text("UPDATE heartbeats SET at = :at"), {"at": real_now() - LEASE / 2})
+        return False
+
+    dead = parse_mailbox(url_of("imap", MailboxServer(port=1)))
+    poll(mailing.runtime.feedback_tools, [dead] * 3, is_stopping=note_and_age_it)
+
+    assert len(ages) == 2
+    assert all(age < LEASE / 4 for age in ages)

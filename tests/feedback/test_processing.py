@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import update
 
 from mailer.campaigns.heartbeats import POLL_LEASE, POLLED, last_heartbeat
-from mailer.campaigns.models import DeliveryState
+from mailer.campaigns.models import Delivery, DeliveryState
 from mailer.feedback.applying import Result
 from mailer.feedback.findings import MailKind
 from mailer.feedback.inbox import RawMessage, Unread
@@ -21,7 +24,17 @@ from mailer.foundation.clock import real_now
 from mailer.foundation.settings import Settings
 from mailer.runtime import Runtime
 from mailer.tracking.tokens import Purpose
-from tests.feedback.making import BOUNCES_TO, Mailing, bounce_message, mail, mail_out
+from recipients.models import Suppression, SuppressionReason
+from recipients.suppression import suppress
+from tests.conftest import NOW
+from tests.feedback.making import (
+    BOUNCES_TO,
+    Mailing,
+    bounce_message,
+    complaint_message,
+    mail,
+    mail_out,
+)
 from tests.feedback.servers import PASSWORD, USER, MailboxServer, imap_running
 
 ROOT = Path(__file__).parents[2]
@@ -136,3 +149,70 @@ def test_what_a_person_quotes_of_a_letter_is_no_wish(mailing: Mailing) -> None:
     assert isinstance(done, Processed)
     assert (done.finding.kind, done.applied.result) == (MailKind.REPLY, Result.NOTHING)
     assert mailing.suppression() is None
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [{"Auto-Submitted": "auto-generated"}, {"Precedence": "bulk"}, {"From": ""}],
+    ids=["generated", "bulk", "from nobody"],
+)
+@pytest.mark.parametrize(
+    ("subject", "is_wish"),
+    [("unsubscribe", True), ("Ikke på kontoret: unsubscribe", False), ("Ferie", False), ("Tak", False)],
+)
+def test_a_mail_program_may_mark_the_wish_as_automatic(
+    mailing: Mailing, marks: dict[str, str], subject: str, *, is_wish: bool
+) -> None:
+    message = EmailMessage()
+    message["From"], message["To"] = "aase@kommune.example", mailing.to(Purpose.UNSUBSCRIBE)
+    message["Subject"] = subject
+    for name, value in marks.items():
+        del message[name]
+        if value:
+            message[name] = value
+    message.set_content("This message was automatically generated.\n")
+    raw = RawMessage("1", message.as_bytes())
+    (done,) = process(mailing.runtime.feedback_tools, [raw], dry_run=False)
+
+    assert isinstance(done, Processed)
+    assert (done.applied.result is Result.APPLIED) is is_wish
+    assert (mailing.suppression() is not None) is is_wish
+
+
+def test_a_deadlock_costs_no_message(mailing: Mailing) -> None:
+    if mailing.database.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer")
+    hashed, deadlock = mailing.hash_of(), threading.Event()
+    with mailing.database.write() as db:
+        suppress(db, hashed, SuppressionReason.MANUAL, now=NOW)
+    done: list[Processed | Unread] = []
+
+    def act_on_it() -> None:
+        token = mailing.to(Purpose.BOUNCE)
+        message = RawMessage("1", complaint_message("<1@x.example>", to=token))
+        done.extend(process(mailing.runtime.feedback_tools, [message], dry_run=False))
+
+    thread = threading.Thread(target=act_on_it)
+    with mailing.database.write() as db:
+        db.execute(update(Suppression).values(note="held"))
+        thread.start()
+        deadlock.wait(0.4)  # by now it has the delivery, and waits for the suppression
+        db.execute(update(Delivery).values(reason="held"))
+    thread.join(20)
+
+    (processed,) = done
+    assert isinstance(processed, Processed)
+    assert processed.applied.result is Result.APPLIED
+    assert mailing.delivery().state is DeliveryState.COMPLAINED
+
+
+def test_the_task_ends_though_a_server_holds_it_up() -> None:
+    program = (
+        "import json; from mailer.tasks.feedback import poll_task;"
+        "print(json.dumps([poll_task.soft_time_limit, poll_task.time_limit]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert json.loads(done.stdout) == [45, 60]

@@ -322,3 +322,22 @@ def test_a_report_that_asks_to_unsubscribe_is_a_report() -> None:
         b"Subject: Undelivered Mail Returned to Sender", b"Subject: unsubscribe"
     )
     assert read(message).kind is MailKind.BOUNCE
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [
+        ("Mon, 10 Mar 2014 09:00:00 +0100", "2014-03-10T08:00:00+00:00"),
+        ("Mon, 10 Mar 2014 09:00:00 -0000", "2014-03-10T09:00:00+00:00"),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", "2000-12-31T00:01:00+00:00"),
+        ("Mon, 10 Mar 2014 09:00:00 +" + "9" * 40, None),
+        ("9" * 5000, None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_message_tells_when_it_was_written(date: str, expected: str | None) -> None:
+    found = read(f"From: kim@kommune.example\nDate: {date}\n\nHej".encode()).written_at
+
+    assert (found and found.isoformat()) == expected

@@ -50,6 +50,13 @@ HOSTILE = {
     "recipients with much said": HEAD
     + b"\n"
     + b"".join(b"<a%d@b.example>: " % n + b"user " * 390 + b"\n" for n in range(1_000)),
+    "few recipients with much said": HEAD
+    + b"\n"
+    + b"".join(b"<a%d@b.example>: x\n" % n for n in range(20))
+    + (b"delivery mail user account host address box " * 13 + b"\n") * 580,
+    "ids in reports": HEAD
+    + b"Content-Type: multipart/report; boundary=b\n\n"
+    + (b"--b\nContent-Type: message/delivery-status\n\n" + b"message-id:" * 1150 + b"\n") * 40,
     "announcements": HEAD + b"\n" + b"--- Below this line is a copy\n" * 30_000,
     "headers in the text": HEAD + b"\n" + b"Received: x\nX-Y: y\n" * 30_000,
     "tags": HEAD + b"Content-Type: text/html\n\n" + b"<a " * MANY,

@@ -12,6 +12,7 @@ from mailer.tracking.tokens import DELIVERY_PURPOSES, BadToken, Grant, Purpose, 
 
 KEY, OLD_KEY = b"key-of-the-tests", b"key-before-that"
 TOKENS = Tokens([KEY])
+READERS = {purpose: TOKENS.reader(purpose) for purpose in Purpose}
 URL_SAFE = string.ascii_letters + string.digits + "-_"
 
 purposes = st.sampled_from(list(Purpose))
@@ -24,6 +25,29 @@ def test_a_token_names_what_was_signed(purpose: Purpose, grant: Grant) -> None:
     token = TOKENS.sign(purpose, grant.campaign_id, grant.number)
 
     assert TOKENS.verify(purpose, token) == grant
+
+
+@given(purposes, grants)
+def test_the_quick_reader_reads_what_was_signed_for_its_purpose(purpose: Purpose, grant: Grant) -> None:
+    token = TOKENS.sign(purpose, grant.campaign_id, grant.number).encode()
+
+    told = {each for each, read in READERS.items() if read(token) is not None}
+    assert told == {purpose}
+    assert READERS[purpose](token) == (grant.campaign_id, grant.number)
+    assert Tokens([OLD_KEY, KEY]).reader(purpose)(token) == (grant.campaign_id, grant.number)
+    assert Tokens([OLD_KEY]).reader(purpose)(token) is None
+
+
+@given(purposes, grants, st.data())
+def test_the_quick_reader_takes_no_part_of_a_token(
+    purpose: Purpose, grant: Grant, data: st.DataObject
+) -> None:
+    token = TOKENS.sign(purpose, grant.campaign_id, grant.number).encode()
+    begins = data.draw(st.integers(0, len(token)))
+    ends = data.draw(st.integers(begins, len(token)))
+
+    assert (READERS[purpose](token[begins:ends]) is None) == (token[begins:ends] != token)
+    assert READERS[purpose](token[:2] + token[begins:ends] + token) is None
 
 
 @given(purposes, grants, st.booleans())
@@ -164,6 +188,7 @@ def test_tokens_need_a_key() -> None:
 def assert_refused(purpose: Purpose, token: str) -> None:
     with pytest.raises(BadToken):
         TOKENS.verify(purpose, token)
+    assert READERS[purpose](token.encode()) is None
 
 
 @pytest.mark.parametrize(("letter", "alike"), [("s", "ſ"), ("i", "ı"), ("k", "\u212a")])

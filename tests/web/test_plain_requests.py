@@ -16,7 +16,7 @@ from mailer.tracking.models import Manner, TrackingKind
 from mailer.web import bounded
 from mailer.web.app import build_front
 from mailer.web.limits import Load
-from mailer.web.plain import LONGEST, read_plain
+from mailer.web.plain import LONGEST, forwarded_for, read_plain
 from mailer.web.recording import Recorder
 from mailer.web.site import open_site
 from tests.conftest import NOW
@@ -100,6 +100,34 @@ def test_a_plain_request_is_read_in_one_look() -> None:
 )
 def test_what_is_out_of_the_ordinary_is_left_to_the_application(raw: bytes) -> None:
     assert read_plain(raw) is None
+
+
+@pytest.mark.parametrize("more", ["", f"X: {'x' * 2000}\r\n"])
+def test_headers_that_are_known_again_are_judged_as_the_first_time(more: str) -> None:
+    refused = request(f"GET /o/{TOKEN}", f"{HEAD}Sec-Purpose: prefetch\r\n{more}")
+    for number in range(3):
+        read = read_plain(request(f"GET /c/{TOKEN}/{number}", HEAD + more))
+        assert read is not None
+        assert (read.number, read.agent) == (number, FIREFOX.encode())
+        assert read_plain(refused) is None
+        assert read_plain(request(f"PUT /o/{TOKEN}", HEAD + more)) is None
+
+
+def test_what_proxies_say_is_read_line_by_line() -> None:
+    read = read_plain(
+        request(
+            f"GET /o/{TOKEN}",
+            "x-FORWARDED-for: 192.0.2.1 \r\nX: X-Forwarded-For: 192.0.2.9\r\n"
+            "Not-X-Forwarded-For: 192.0.2.8\r\nX-Forwarded-For:\t10.0.0.1,10.0.0.2\r\n"
+            "X-Forwarded-For:\r\n",
+        )
+    )
+    assert read is not None
+    assert forwarded_for(read.headers) == [
+        (b"x-forwarded-for", b"192.0.2.1 "),
+        (b"x-forwarded-for", b"10.0.0.1,10.0.0.2"),
+        (b"x-forwarded-for", b""),
+    ]
 
 
 @given(st.binary(max_size=300))
