@@ -168,9 +168,7 @@ def lay_out_reminders(
                     grace=policy.grace,
                 )
             plan.append(planned)
-        left_over += [
-            _left_over(row, event, policy.zone) for row in gone.values() if row.rule in _RULES
-        ]
+        left_over += [_left_over(row, event, policy.zone) for row in gone.values() if row.rule in _RULES]
     return sorted(
         [*_drop_overtaken(_drop_doubled(plan)), *left_over],
         key=lambda planned: (planned.due_at, planned.event_slug),
