@@ -42,12 +42,17 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(autouse=True)
-def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings of whoever runs it, or those that a command before it was given."""
     for name in list(os.environ):
         if name.startswith("MAILER_") and not name.startswith("MAILER_TEST_"):
             monkeypatch.delenv(name)
     for name in ("DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
+    yield
+    for name in list(os.environ):
+        if name.startswith("MAILER_") and not name.startswith("MAILER_TEST_"):
+            del os.environ[name]
 
 
 @pytest.fixture(scope="module")

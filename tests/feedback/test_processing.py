@@ -179,9 +179,8 @@ def test_a_mail_program_may_mark_the_wish_as_automatic(
     assert (mailing.suppression() is not None) is is_wish
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite has one writer
 def test_a_deadlock_costs_no_message(mailing: Mailing) -> None:
-    if mailing.database.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has one writer")
     hashed, deadlock = mailing.hash_of(), threading.Event()
     with mailing.database.write() as db:
         suppress(db, hashed, SuppressionReason.MANUAL, now=NOW)
