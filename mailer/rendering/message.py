@@ -168,6 +168,8 @@ def quoted_printable_piece(text: str) -> bytes:
     except UnicodeEncodeError:
         whole = _LONE_SURROGATE.sub("\ufffd", lines).encode()
     encoded = binascii.b2a_qp(whole, istext=True)
+    if b"=20\n" in encoded or b"=09\n" in encoded or encoded.endswith((b"=20", b"=09")):
+        encoded = b"\n".join(map(_with_its_last_blank, encoded.split(b"\n")))
     if encoded.startswith(b".") or b"\n." in encoded:
         encoded = b"\n".join(_without_leading_dot(line) for line in encoded.split(b"\n"))
     return encoded.replace(b"\n", b"\r\n").replace(b"\0", b"=00")
@@ -177,6 +179,11 @@ def _boundary(fields: CommonFields, name: str) -> str:
     # Quoted-printable never writes "=_" and base64 no "_": no body can hold it (RFC 2045 §6.7).
     seed = fields.feedback_id + name
     return "=_" + hashlib.blake2b(seed.encode(), digest_size=10).hexdigest()
+
+
+def _with_its_last_blank(line: bytes) -> bytes:
+    """A line that ends in an encoded blank, for which the standard library leaves no room."""
+    return line if len(line) <= LINE_BYTES else line[:-3] + b"=\n" + line[-3:]
 
 
 def _without_leading_dot(line: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The bytes decode to what was meant, whatever stands in a recipient's data."""
 
+import quopri
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +16,13 @@ from hypothesis import strategies as st
 
 from mailer.rendering import headers
 from mailer.rendering.letter import RenderedLetter
-from mailer.rendering.message import CommonFields, PersonalFields, compose, quoted_printable
+from mailer.rendering.message import (
+    CommonFields,
+    PersonalFields,
+    compose,
+    quoted_printable,
+    quoted_printable_piece,
+)
 
 COMMON = CommonFields(
     from_name="Center for Offentlig Innovation",
@@ -142,6 +149,16 @@ def test_a_reminder_says_that_nobody_pressed_a_button() -> None:
 def test_a_header_of_our_own_refuses_what_it_must_not_hold() -> None:
     with pytest.raises(ValueError, match="Message-ID"):
         headers.structured("Message-ID", "a\r\nBcc: b")
+
+
+@pytest.mark.parametrize("blank", [" ", "\t"])
+@pytest.mark.parametrize("after", ["", "\n", "\nmore"])
+def test_a_blank_at_the_end_of_a_line_makes_it_no_longer(blank: str, after: str) -> None:
+    for length in range(60, 160):
+        text = "x" * length + blank + after
+        encoded = quoted_printable_piece(text)
+        assert max(map(len, encoded.split(b"\r\n"))) <= 76
+        assert quopri.decodestring(encoded).decode().replace("\r\n", "\n") == text
 
 
 def test_lines_are_short_in_quoted_printable() -> None:
