@@ -1,6 +1,7 @@
 """What sending and launching need of the rest of the house; a process's runtime builds it once."""
 
 import asyncio
+import fcntl
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -75,15 +76,19 @@ def open_own_journal(state_dir: Path) -> Journal:
 
 
 def host_id(state_dir: Path) -> str:
-    """The random id of this state folder's host, made at the first call."""
-    path = state_dir / "host"
+    """The random id of this state folder's host, made at the first call.
+
+    All processes that begin at once get the same: whose claims bear another is taken for another host.
+    """
     state_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("x", encoding="ascii") as file:
-            file.write(secrets.token_hex(16))
-    except FileExistsError:
-        pass
-    return path.read_text(encoding="ascii").strip()
+    with (state_dir / "host").open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        kept = file.read().strip()
+        if not kept:
+            kept = secrets.token_hex(16)
+            file.write(kept)
+    return kept
 
 
 def boot_id() -> str:
