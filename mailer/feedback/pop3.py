@@ -20,8 +20,6 @@ _MOST_IN_A_ROW = 3
 _CUT = ("-ERR EOF",)
 """What the library makes of a connection that ends in the middle of an answer."""
 _TROUBLE = (poplib.error_proto, OSError, EOFError, ValueError, LookupError)
-
-
 _MOST_AGAIN = 100
 """Of the messages set aside at earlier looks, read again after all that is new: perhaps the reason is
 gone, such as a key that was missing."""

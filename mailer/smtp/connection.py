@@ -222,7 +222,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
             self._give_back(why, out, lost=lost and self._is_proven)
         finally:
-            self._transport.abort()
+            self._transport.abort()  # also where the program fails before: a slot is never kept
             self._owner.gone(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
