@@ -1,5 +1,8 @@
 # One word for each habit. Needs only Python 3.11 or newer and make.
-PYTHON ?= python3
+# The system's Python first: distributions build theirs with profile-guided optimisation, which is worth
+# a third of a worker's time (docs/decisions/0016-the-systems-python.md).
+FITS := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell /usr/bin/python3 -c '$(FITS)' 2>/dev/null && echo /usr/bin/)python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -67,6 +70,6 @@ $(VENV)/.development: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@$(PYTHON) -c '$(FITS)' \
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)

@@ -31,6 +31,7 @@ _LETTER = "paamindelse-dagen-foer"
 _HOURS_BEFORE = (2, 30)
 """What fell due while all Beats were dead: too late for the first, in time for the second."""
 _DEATH = timedelta(days=1)
+_SHORTEST_MINUTES = 2.0
 _PATIENCE_SECONDS = 180.0
 _LOOK_SECONDS = 1.0
 
@@ -52,6 +53,8 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=SPEED, help="of the clock people see")
     parser.add_argument("--no-death", action="store_true", help="leave out the day without a Beat")
     asked = parser.parse_args()
+    if asked.minutes < _SHORTEST_MINUTES:
+        parser.error(f"--minutes: at least {_SHORTEST_MINUTES:g}, Beat ticks first after one")
     measurement = begin_measurement("beats", asked)
     clock = f"{BEGINS.isoformat()} x{asked.speed:g}"
     with open_stage("postgresql", settings={"clock": clock}) as stage:
