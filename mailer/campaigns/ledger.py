@@ -1,7 +1,7 @@
-"""The ledger: the only code that changes where a delivery stands, and the proof that it all adds up."""
+"""The ledger: the only code that changes where a delivery stands, and the questions it asks first."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
-    String,
     and_,
     bindparam,
     case,
@@ -35,30 +34,12 @@ from mailer.campaigns.models import (
     DeliveryState,
     UncertainPolicy,
 )
-from mailer.campaigns.proofs import find_problems
 from mailer.campaigns.refused_addresses import is_about_the_address, suppress_refused
-from recipients.models import Recipient
-
-CLAIMED = "claimed"
-COUNTED = (
-    "pending",
-    CLAIMED,
-    "sent",
-    "deferred",
-    "bounced",
-    "complained",
-    "failed",
-    "suppressed",
-    "uncertain",
-    "cancelled",
-)
-"""The ten states that add up to the audience; ``claimed`` is pending in a batch at work."""
 
 UNFINISHED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 """The states a delivery will still leave by itself."""
 
 RETRY_BATCH_SIZE = 4_000
-_READ_AT_ONCE = 5_000
 _MOST_TIMES_UNCERTAIN = 2
 _IN_PLACE = {"synchronize_session": False}
 """For statements over many deliveries: else SQLAlchemy fetches the key of every one it wrote."""
@@ -89,48 +70,6 @@ class Outcome:
 
 _note = attrgetter("state", "relay", "code", "enhanced_code", "reason", "due_at", "attempted")
 """Everything of an outcome but the position: what a range shares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """Whether every recipient of the audience is in exactly one state, and what is still to come."""
-
-    ok: bool
-    complete: bool
-    audience: int
-    deliveries: Mapping[str, int]
-    problems: Sequence[str]
-    unread_journals: int
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
-    """One delivery as the ledger shows it."""
-
-    position: int
-    recipient: str | None
-    """The address as written to; None after the person was erased."""
-    state: str
-    reason: str | None
-    relay: str | None
-    code: int | None
-    enhanced_code: str | None
-    attempts: int
-    at: datetime | None
-
-
-def count_states(db: Session, campaign_id: int) -> dict[str, int]:
-    """How many deliveries stand where; the ten counts always add up to the audience."""
-    claimed = func.count().filter(in_claimed_batch(db, campaign_id))
-    rows = db.execute(
-        select(Delivery.state, func.count(), claimed)
-        .where(Delivery.campaign_id == campaign_id)
-        .group_by(Delivery.state)
-    ).all()
-    counts = dict.fromkeys(COUNTED, 0) | {state.value: count for state, count, _ in rows}
-    counts[CLAIMED] = sum(at for state, _, at in rows if state == DeliveryState.PENDING)
-    counts["pending"] -= counts[CLAIMED]
-    return counts
 
 
 def finalise_batch(
@@ -277,25 +216,7 @@ def lock_campaign(db: Session, campaign_id: int) -> None:
     db.execute(select(Campaign.id).where(Campaign.id == campaign_id).with_for_update())
 
 
-def settle_uncertain(
-    db: Session, campaign_id: int, position: int, *, evidence: str, now: datetime
-) -> bool:
-    """Mark an uncertain letter as sent, because something shows that it arrived.
-
-    Args:
-        evidence: what shows it, such as ``a click came back``; kept as the reason.
-        now: the clock people see.
-
-    Returns:
-        False if it is not uncertain (any more); nothing was changed.
-    """
-    which = select(Delivery.campaign_id, Delivery.position).where(
-        Delivery.campaign_id == campaign_id, Delivery.position == position
-    )
-    return settle_all_uncertain(db, which, evidence=evidence, now=now) == 1
-
-
-def settle_all_uncertain(db: Session, arrived: Select[Any, Any], *, evidence: str, now: datetime) -> int:
+def settle_uncertain(db: Session, arrived: Select[Any, Any], *, evidence: str, now: datetime) -> int:
     """Mark uncertain letters as sent that are known to have arrived; return how many.
 
     Args:
@@ -429,69 +350,6 @@ def cancel_leftovers(db: Session, *, now: datetime) -> None:
     ).all()
     for campaign_id in left:
         cancel_unclaimed(db, campaign_id, now=now)
-
-
-def reconcile(db: Session, campaign: Campaign, *, unread_journals: int = 0) -> Reconciliation:
-    """Prove that every recipient of the frozen audience is in exactly one state.
-
-    ``ok`` says that nothing is lost, doubled or inconsistent; ``complete`` that nothing is to come.
-
-    Args:
-        unread_journals: notes of dead processes that have not been written here yet.
-    """
-    counts = count_states(db, campaign.id)
-    problems = find_problems(db, campaign)
-    to_come = counts["pending"] + counts[CLAIMED] + counts["deferred"]
-    claimed = db.scalar(
-        select(func.count())
-        .select_from(Batch)
-        .where(Batch.campaign_id == campaign.id, Batch.state == BatchState.CLAIMED)
-    )
-    launched = campaign.queued_at is not None
-    still = to_come or claimed or unread_journals or not launched
-    return Reconciliation(
-        ok=not problems,
-        complete=not problems and not still,
-        audience=campaign.audience,
-        deliveries=counts,
-        problems=problems,
-        unread_journals=unread_journals,
-    )
-
-
-def ledger_rows(db: Session, campaign_id: int, *, state: str | None = None) -> Iterator[LedgerRow]:
-    """Every delivery of a campaign in order, read in pages; only a page is ever in memory."""
-    shown = case(
-        ((Delivery.state == DeliveryState.PENDING) & in_claimed_batch(db, campaign_id), CLAIMED),
-        else_=cast(Delivery.state, String),
-    )
-    last = 0
-    while True:
-        query = (
-            select(
-                Delivery.position,
-                Recipient.email,
-                shown.label("shown"),
-                Delivery.reason,
-                Delivery.relay,
-                Delivery.code,
-                Delivery.enhanced_code,
-                Delivery.attempts,
-                Delivery.at,
-            )
-            .outerjoin(Recipient, Recipient.id == Delivery.recipient_id)
-            .where(Delivery.campaign_id == campaign_id, Delivery.position > last)
-            .order_by(Delivery.position)
-            .limit(_READ_AT_ONCE)
-        )
-        if state is not None:
-            query = query.where(shown == state)
-        rows = db.execute(query).all()
-        for row in rows:
-            yield LedgerRow(*row)
-        if len(rows) < _READ_AT_ONCE:
-            return
-        last = rows[-1].position
 
 
 def _close(db: Session, batch: Batch) -> None:

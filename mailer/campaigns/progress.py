@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import CLAIMED, count_states, is_deferred
+from mailer.campaigns.account import CLAIMED, count_states
+from mailer.campaigns.ledger import is_deferred
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery
 from mailer.campaigns.planning import is_waiting_part, timetable_of
 

@@ -13,8 +13,8 @@ from typing import IO
 import click
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import COUNTED, Reconciliation, ledger_rows
-from mailer.campaigns.ledger import reconcile as prove
+from mailer.campaigns.account import COUNTED, Reconciliation, ledger_rows
+from mailer.campaigns.account import reconcile as prove
 from mailer.campaigns.lifecycle import find_campaign, list_campaigns
 from mailer.cli.output import (
     SCHEMA_VERSION,

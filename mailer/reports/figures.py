@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import count_states
+from mailer.campaigns.account import count_states
 from mailer.campaigns.models import DOWNLOAD, REGISTRATION, Campaign, Link
 from mailer.events.models import ReminderState
 from mailer.foundation.settings import TrackingMode

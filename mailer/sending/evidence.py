@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import settle_all_uncertain
+from mailer.campaigns.ledger import settle_uncertain
 from mailer.tracking.models import TrackingEvent, TrackingKind
 
 READ_BY_SOMEBODY = "something in the letter was opened"
@@ -31,4 +31,4 @@ def settle_by_tracking(db: Session, *, now: datetime) -> int:
     read = select(TrackingEvent.campaign_id, TrackingEvent.position).where(
         TrackingEvent.kind.in_(_DEEDS)
     )
-    return settle_all_uncertain(db, read, evidence=READ_BY_SOMEBODY, now=now)
+    return settle_uncertain(db, read, evidence=READ_BY_SOMEBODY, now=now)

@@ -5,8 +5,8 @@ from collections import Counter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.account import reconcile
 from mailer.campaigns.audience import OUTSIDE_TRIAL, freeze_audience, is_suppressed
-from mailer.campaigns.ledger import reconcile
 from mailer.campaigns.models import Batch, Campaign, Delivery
 from recipients.models import Recipient, SuppressionReason, SuppressionScope
 from recipients.suppression import suppress

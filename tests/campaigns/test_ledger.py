@@ -6,13 +6,8 @@ import pytest
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import (
-    count_states,
-    forget_recipients,
-    reconcile,
-    release_waiting,
-    settle_uncertain,
-)
+from mailer.campaigns.account import count_states, reconcile
+from mailer.campaigns.ledger import forget_recipients, release_waiting, settle_uncertain
 from mailer.campaigns.lifecycle import cancel_campaign, finish_done, pause_all
 from mailer.campaigns.models import (
     Batch,
@@ -162,9 +157,10 @@ def test_evidence_settles_an_uncertain_letter_once(db: Session) -> None:
     finalise(db, campaign, {1: UNCERTAIN, 2: BOUNCED})
     later = NOW + timedelta(hours=1)
 
-    assert settle_uncertain(db, campaign.id, 1, evidence="a click came back", now=later)
-    assert not settle_uncertain(db, campaign.id, 1, evidence="a click came back", now=later)
-    assert not settle_uncertain(db, campaign.id, 2, evidence="a click came back", now=later)
+    arrived = select(Delivery.campaign_id, Delivery.position)  # both did, one of them is uncertain
+
+    assert settle_uncertain(db, arrived, evidence="a click came back", now=later) == 1
+    assert settle_uncertain(db, arrived, evidence="a click came back", now=later) == 0
 
     row = db.get_one(Delivery, (campaign.id, 1))
     assert (row.state, row.reason, row.at, row.due_at) == ("sent", "a click came back", later, None)

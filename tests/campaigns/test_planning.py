@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.account import reconcile
 from mailer.campaigns.heartbeats import SWEEP, last_heartbeat, note_heartbeat
-from mailer.campaigns.ledger import reconcile
 from mailer.campaigns.models import Batch, Campaign, CampaignState
 from mailer.campaigns.planning import is_open, keep_timetables, plan_anew
 from mailer.campaigns.timetable import Hours, Plan, Timetable, parse_span, plan_parts

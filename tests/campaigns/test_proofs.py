@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import reconcile, release_waiting
+from mailer.campaigns.account import reconcile
+from mailer.campaigns.ledger import release_waiting
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
 from recipients.models import Recipient
 from tests.campaigns.making import claim, finalise, sending

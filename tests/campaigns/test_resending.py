@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.account import reconcile
 from mailer.campaigns.errors import NotAllowedNow
-from mailer.campaigns.ledger import reconcile, settle_uncertain
+from mailer.campaigns.ledger import settle_uncertain
 from mailer.campaigns.lifecycle import finish_done
 from mailer.campaigns.models import Batch, Campaign, CampaignState, Delivery, DeliveryState
 from mailer.campaigns.resending import RESENDABLE, Resendable, count_resendable, resend
@@ -147,7 +148,8 @@ def test_a_letter_settled_while_it_is_chosen_is_not_sent_again(postgres_url: str
             counts.append(resend(db, campaign, DeliveryState.UNCERTAIN, now=LATER))
 
     with database.write() as db:
-        assert settle_uncertain(db, campaign_id, 1, evidence="a click came back", now=NOW)
+        arrived = select(Delivery.campaign_id, Delivery.position).where(Delivery.position == 1)
+        assert settle_uncertain(db, arrived, evidence="a click came back", now=NOW) == 1
         thread = threading.Thread(target=again)
         thread.start()
         until = time.monotonic() + 20

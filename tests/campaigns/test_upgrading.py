@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 from sqlalchemy import select, text
 
-from mailer.campaigns.ledger import reconcile
+from mailer.campaigns.account import reconcile
 from mailer.campaigns.models import Batch, Campaign, Delivery, DeliveryState
 from mailer.foundation.database import Database
 from mailer.migrations.upgrading import migrating, upgrade_schema

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from mailer.campaigns.ledger import reconcile
+from mailer.campaigns.account import reconcile
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
 from mailer.feedback.applying import (
     COMPLAINED,

@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from mailer.campaigns.account import reconcile
 from mailer.campaigns.audience import is_suppressed
-from mailer.campaigns.ledger import reconcile
 from mailer.campaigns.models import Campaign
 from mailer.events.audiences import interested_recipients
 from mailer.events.catalogue import find_event

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import reconcile
+from mailer.campaigns.account import reconcile
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState
 from mailer.sending.evidence import settle_by_tracking
 from mailer.tracking.models import Label, TrackingEvent, TrackingKind

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import select
 
-from mailer.campaigns.ledger import count_states, reconcile
+from mailer.campaigns.account import count_states, reconcile
 from mailer.campaigns.lifecycle import cancel_campaign, find_campaign, pause_campaign, resume_campaign
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState
 from mailer.foundation.clock import real_now

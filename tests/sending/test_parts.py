@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from mailer.campaigns.ledger import is_deferred, reconcile
+from mailer.campaigns.account import reconcile
+from mailer.campaigns.ledger import is_deferred
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Delivery
 from mailer.campaigns.timetable import Wishes, parse_hours, parse_span

@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import Outcome, count_states, reconcile
+from mailer.campaigns.account import count_states, reconcile
+from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Delivery, DeliveryState, UncertainPolicy
 from mailer.foundation.clock import real_now

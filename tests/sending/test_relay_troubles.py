@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select, update
 
-from mailer.campaigns.ledger import count_states, reconcile
+from mailer.campaigns.account import count_states, reconcile
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Delivery
 from mailer.campaigns.progress import look_at

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from mailer.campaigns.ledger import (
-    FenceMoved,
-    Outcome,
-    count_states,
-    finalise_batch,
-    reconcile,
-)
+from mailer.campaigns.account import count_states, reconcile
+from mailer.campaigns.ledger import FenceMoved, Outcome, finalise_batch
 from mailer.campaigns.lifecycle import cancel_campaign, find_campaign, pause_campaign, resume_campaign
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
 from mailer.foundation.clock import real_now

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.account import Reconciliation, reconcile
 from mailer.campaigns.attention import Alarm, find_alarms
 from mailer.campaigns.heartbeats import SWEEP, last_heartbeat
-from mailer.campaigns.ledger import Reconciliation, reconcile
 from mailer.campaigns.models import Campaign, CampaignState
 from mailer.campaigns.progress import Progress, look_at
 from mailer.events.models import EventChange, Reminder

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from mailer.campaigns.ledger import Reconciliation
+from mailer.campaigns.account import Reconciliation
 from mailer.campaigns.models import CampaignState
 from mailer.reports import danish, sections
 from mailer.reports.hiding import FEWEST
