@@ -14,7 +14,8 @@ looks like people's
 All moments are on the clock people see, deliveries' as well as events'.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -346,7 +347,8 @@ def _be_the_only_one(db: Session, *, wait: bool) -> bool:
 def _judge(db: Session, part: _Part, *, settle: bool) -> int:
     """Judge these events beside the others; return how many got another label or were settled."""
     verdicts = _judge_letters(db, part)
-    written = _doubt(db, and_(part.condition, _in_a_crowd(part)), CROWDED)
+    with _in_one_go(db):
+        written = _doubt(db, and_(part.condition, _in_a_crowd(part)), CROWDED)
     written += _doubt(db, and_(part.condition, _is_hasty()), HASTY)
     if settle:
         written = 0
@@ -382,10 +384,7 @@ def _judge_letters(db: Session, part: _Part) -> dict[Judgement, list[int]]:
         .cte("letters")
     )
     at = _seconds_of(TrackingEvent.at)
-    by_hash = isinstance(part, _Fresh) and db.get_bind().dialect.name == "postgresql"
-    if by_hash:  # it expects few letters, and would go through all fresh events for each of them
-        db.execute(text("SET LOCAL enable_nestloop = off"))
-    events = db.execute(
+    query = (
         select(
             case((part.condition, 1), else_=0),
             *letter,
@@ -401,23 +400,37 @@ def _judge_letters(db: Session, part: _Part) -> dict[Judgement, list[int]]:
         )
         .join(letters, _same_letter(letters))
         .where(near)
-        .order_by(letters.c.campaign_id, letters.c.position, at, TrackingEvent.id),
-        execution_options={"yield_per": _ROWS_AT_ONCE},
+        .order_by(letters.c.campaign_id, letters.c.position, at, TrackingEvent.id)
     )
     verdicts: dict[Judgement, list[int]] = {}
-    for _, rows in groupby(events, key=itemgetter(1, 2)):
-        belongs, seen = {}, []
-        for row in rows:
-            seen.append(Seen(*row[3:]))
-            belongs[row[3]] = row[0]
-        for event, judgement in judge_beside(seen):
-            # A person is written again in any case: the crowd may have cast doubt on them since.
-            stays = judgement == Judgement(Label(event.label), event.reason)
-            if belongs[event.id] and (judgement.label is Label.PERSON or not stays):
-                verdicts.setdefault(judgement, []).append(event.id)
-    if by_hash:
-        db.execute(text("SET LOCAL enable_nestloop = on"))
+    with _in_one_go(db) if isinstance(part, _Fresh) else nullcontext():
+        events = db.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE})
+        for _, rows in groupby(events, key=itemgetter(1, 2)):
+            belongs, seen = {}, []
+            for row in rows:
+                seen.append(Seen(*row[3:]))
+                belongs[row[3]] = row[0]
+            for event, judgement in judge_beside(seen):
+                # A person is written again in any case: the crowd may have cast doubt on them since.
+                stays = judgement == Judgement(Label(event.label), event.reason)
+                if belongs[event.id] and (judgement.label is Label.PERSON or not stays):
+                    verdicts.setdefault(judgement, []).append(event.id)
     return verdicts
+
+
+@contextmanager
+def _in_one_go(db: Session) -> Iterator[None]:
+    """Let PostgreSQL build tables of what it joins instead of asking again for every row.
+
+    It knows nothing of the events that have just come, expects one, and would go through all of them
+    for each of them.
+    """
+    on_postgres = db.get_bind().dialect.name == "postgresql"
+    if on_postgres:
+        db.execute(text("SET LOCAL enable_nestloop = off"))
+    yield
+    if on_postgres:
+        db.execute(text("SET LOCAL enable_nestloop = on"))
 
 
 def _near(part: _Part) -> ColumnElement[bool]:

@@ -1,9 +1,11 @@
 """What a sighting looks like beside the others around it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy.event
+from psycopg import Cursor
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -382,6 +384,39 @@ def test_what_a_letter_has_behind_it_is_not_read_again(postgres_url: str, histor
         before = entries_followed(db)
         assert revise(db, now=later(LONG_AFTER + 5)) == 80
         assert entries_followed(db) - before < 3_000
+    database.dispose()
+
+
+def test_a_crowd_that_the_planner_has_not_heard_of_is_counted_once(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    with database.write() as db:
+        letters = make_letters(db, count=CROWD)
+        letters.see(-2 * LONG_AFTER)
+        db.execute(update(TrackingEvent).values(settled=True))
+    with database.write() as db:
+        db.execute(text("ANALYZE"))
+        letters.db = db
+        for position in range(1, CROWD + 1):
+            letters.see(LONG_AFTER, position=position)
+    plans: list[str] = []
+
+    def ask_how(
+        _connection: object, cursor: Cursor, statement: str, values: Any, *_rest: object
+    ) -> None:
+        if statement.startswith("UPDATE") and "HAVING" in statement:
+            cursor.execute(f"EXPLAIN {statement}", values)
+            plans.append("\n".join(line for (line,) in cursor))
+
+    sqlalchemy.event.listen(database.engine, "before_cursor_execute", ask_how)
+    with database.write() as db:
+        revise(db, now=later(LONG_AFTER + 5))
+        found = db.execute(
+            select(TrackingEvent.label, TrackingEvent.reason).where(~TrackingEvent.settled)
+        )
+        assert {tuple(row) for row in found} == {(Label.UNSURE, CROWDED.reason)}
+
+    assert plans
+    assert not any("Nested Loop" in plan for plan in plans), plans
     database.dispose()
 
 
