@@ -26,6 +26,7 @@ from mailer.embedded.services import LOOPBACK, free_port, web_service
 from mailer.embedded.supervisor import Service
 from mailer.foundation.settings import load_settings
 from mailer.tracking.addresses import TrackedAddresses
+from mailer.tracking.journals import find_journals
 from mailer.tracking.tokens import Tokens
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
@@ -304,7 +305,7 @@ def _on(cpu: int | None, service: Service) -> Service:
 def _unmoved_bytes(stage: Stage, database: "psycopg.Connection[tuple[object, ...]]") -> int:
     """Bytes of whole lines that no transaction has moved yet; a journal that was removed has none."""
     left = 0
-    for path in (stage.state_dir / "web").glob("events-*.log"):
+    for path in find_journals(stage.state_dir / "web"):
         try:
             whole = _whole_lines_end(path)
         except FileNotFoundError:

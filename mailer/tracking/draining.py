@@ -1,5 +1,7 @@
 """Moving what the web saw out of its journals into the database: everything once, in the order of time.
 
+What somebody asked for goes before what was only seen, however much of that there is.
+
 How far a journal is moved is written in the transaction that moves it; so nothing is taken in twice,
 whenever a process or the database dies. A line that the database refuses for what it is, or that cannot
 be read, is set aside in a file; all others go on without it.
@@ -32,6 +34,7 @@ from mailer.tracking.journals import (
     SET_ASIDE,
     Progress,
     find_journals,
+    is_of_deeds,
     read_progress,
     write_progress,
 )
@@ -41,8 +44,9 @@ from mailer.tracking.sightings import BadLine, Sighting, read_line
 
 MOST_AT_ONCE = 2000
 """Lines in one transaction."""
-_MOST_IN_A_PASS = 25 * MOST_AT_ONCE
-"""After an outage there may be millions; labels are revised and progress is told between passes."""
+_MOST_IN_A_PASS = 10 * MOST_AT_ONCE
+"""After an outage there may be millions; between passes what was asked for is moved first, labels are
+revised and progress is told."""
 LOOK_SECONDS = 0.25
 """What comes meanwhile is moved together: a transaction for a few lines costs more than they do."""
 REVISE_SECONDS = 2.0
@@ -169,16 +173,20 @@ class Drainer:
         unmoved = sorted(
             (path for path in journals if _size(path) > self._moved[path.name]), key=_last_written
         )
-        total = 0
-        for begin in range(0, len(unmoved), _MOST_JOURNALS):
-            total = self._move_all(unmoved[begin : begin + _MOST_JOURNALS])
-            if total:
-                break
+        total = self._move_first([path for path in unmoved if is_of_deeds(path)])
+        total += self._move_first([path for path in unmoved if not is_of_deeds(path)])
         for path in journals:
             if total == 0 or _size(path) <= self._moved[path.name]:
                 self._remove_if_over(path)
         self._tell(None)
         return total
+
+    def _move_first(self, journals: Sequence[Path]) -> int:
+        """Move as much as fits in a pass, of the first journals in which there is a whole line."""
+        for begin in range(0, len(journals), _MOST_JOURNALS):
+            if total := self._move_all(journals[begin : begin + _MOST_JOURNALS]):
+                return total
+        return 0
 
     def _move_all(self, journals: Sequence[Path]) -> int:
         """Move what stands in these in the order of time, as much as fits in a pass."""

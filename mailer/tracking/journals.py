@@ -2,6 +2,7 @@
 
 ```
 events-<random>.log   a web process's sightings, a line each; held by the process while it lives
+deeds-<random>.log    the same, of what somebody asked for: it does not wait behind what was only seen
 drain.lock            held by the one drainer of the folder
 drained.json          how far the drainer has come
 set-aside.log         lines that could not be taken in, each with where it stood and why
@@ -21,6 +22,7 @@ from pathlib import Path
 DRAIN_LOCK = "drain.lock"
 SET_ASIDE = "set-aside.log"
 LINKS_COPY = "links.json"
+_DEEDS, _EVENTS = "deeds-", "events-"
 _PROGRESS = "drained.json"
 _LOST = "lost"
 _LOST_DIGITS = 20
@@ -31,14 +33,19 @@ def web_folder(state_dir: Path) -> Path:
     return state_dir / "web"
 
 
-def new_journal(folder: Path) -> Path:
+def new_journal(folder: Path, *, of_deeds: bool = False) -> Path:
     """A name for a journal that no other has."""
-    return folder / f"events-{secrets.token_hex(8)}.log"
+    return folder / f"{_DEEDS if of_deeds else _EVENTS}{secrets.token_hex(8)}.log"
 
 
 def find_journals(folder: Path) -> list[Path]:
     """Every journal in the folder."""
-    return sorted(folder.glob("events-*.log"))
+    return sorted(path for begins in (_DEEDS, _EVENTS) for path in folder.glob(f"{begins}*.log"))
+
+
+def is_of_deeds(journal: Path) -> bool:
+    """Whether a journal holds what somebody asked for."""
+    return journal.name.startswith(_DEEDS)
 
 
 @dataclass(frozen=True, slots=True)

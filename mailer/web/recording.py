@@ -1,7 +1,8 @@
 """Keeping what was seen: on this machine before the answer leaves, in the database soon after it.
 
-Each web process has a journal of its own; the drainer moves what stands in it. A journal that is large
-or old is let go of and a new one begun, so that the drainer can remove it.
+Each web process has two journals of its own, one of what is seen and one of what somebody asks for,
+which the drainer moves first. A journal that is large or old is let go of and a new one begun, so that
+the drainer can remove it.
 """
 
 import os
@@ -48,17 +49,80 @@ class Place:
     """Bytes of the journal up to the line's end."""
 
 
+class _Book:
+    """One kind of line: a journal after the other."""
+
+    def __init__(self, folder: Path, ticking: Callable[[], float], *, of_deeds: bool) -> None:
+        self._folder = folder
+        self._ticking = ticking
+        self._of_deeds = of_deeds
+        self._journal: Journal | None = None
+        self._size = 0
+        self._began = 0.0
+        self._syncs = 0
+
+    def append(self, data: bytes) -> int:
+        """Write whole lines; return how many of them are kept.
+
+        Raises:
+            OSError: the disk takes none.
+            JournalHeld: another process holds the new journal.
+        """
+        kept = self._open().append(data)
+        self._size += len(data)
+        return kept
+
+    async def sync(self) -> Place:
+        """Put what was written last on the disk; return where it ends.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        assert self._journal is not None
+        journal, place = self._journal, Place(self._journal.path.name, self._size)
+        self._syncs += 1  # meanwhile the journal must not be closed
+        try:
+            await anyio.to_thread.run_sync(journal.sync)
+        finally:
+            self._syncs -= 1
+        return place
+
+    def let_go_if_old(self) -> None:
+        if self._size >= LARGEST_BYTES or self._ticking() - self._began >= LONGEST_SECONDS:
+            self.let_go()
+
+    def let_go(self) -> None:
+        if self._journal is not None and not self._syncs:
+            self._journal.close()
+            self._journal = None
+
+    def _open(self) -> Journal:
+        """The journal to write to, a new one where the last is large or old."""
+        self.let_go_if_old()
+        if self._journal is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(OSError):
+                add_losses(self._folder, 0)
+            journal = Journal(new_journal(self._folder, of_deeds=self._of_deeds))
+            try:
+                _sync_folder(self._folder)
+            except OSError:
+                journal.path.unlink(missing_ok=True)
+                journal.close()
+                raise
+            self._journal, self._size, self._began = journal, 0, self._ticking()
+        return self._journal
+
+
 class Recorder:
-    """This process's journal of sightings; every method belongs to the loop's thread."""
+    """This process's journals of sightings; every method belongs to the loop's thread."""
 
     def __init__(self, folder: Path, *, ticking: Callable[[], float] = time.monotonic) -> None:
         """Keep journals in a folder; none is made before something is seen."""
         self._folder = folder
         self._ticking = ticking
-        self._journal: Journal | None = None
-        self._size = 0
-        self._began = 0.0
-        self._syncs = 0
+        self._events = _Book(folder, ticking, of_deeds=False)
+        self._deeds = _Book(folder, ticking, of_deeds=True)
         self._alarmed_at = float("-inf")
         self._gathered: list[bytes] = []
         self._progress = Progress()
@@ -97,7 +161,7 @@ class Recorder:
         lines = self._gathered
         if lines:
             self._gathered = []
-            self._append(lines)
+            self._append(self._events, lines)
 
     async def note_deed(self, sighting: Sighting) -> Place:
         """Keep what somebody asked for; when this returns, not even a power cut can lose it.
@@ -108,21 +172,13 @@ class Recorder:
         Raises:
             NotKept: the disk does not take it.
         """
-        self.flush()
-        if not self._append([write_line(sighting)]):
+        if not self._append(self._deeds, [write_line(sighting)]):
             raise NotKept
-        journal = self._journal
-        assert journal is not None
-        place = Place(journal.path.name, self._size)
-        self._syncs += 1  # meanwhile the journal must not be closed
         try:
-            await anyio.to_thread.run_sync(journal.sync)
+            return await self._deeds.sync()
         except OSError as error:
             self._alarm(_reason(error))
             raise NotKept from error
-        finally:
-            self._syncs -= 1
-        return place
 
     async def wait_until_moved(self, place: Place, seconds: float) -> bool:
         """Whether a line is in the database, after so long a wait at most.
@@ -148,22 +204,22 @@ class Recorder:
 
     def let_go_of_old(self) -> None:
         """Let go of a journal that is large or old, though nothing comes that would need a new one."""
-        if self._size >= LARGEST_BYTES or self._ticking() - self._began >= LONGEST_SECONDS:
-            self._let_go()
+        for book in (self._events, self._deeds):
+            book.let_go_if_old()
 
     def close(self) -> None:
-        """Let go of the journal; what stands in it is moved by the drainer."""
+        """Let go of the journals; what stands in them is moved by the drainer."""
         self.flush()
-        self._let_go()
+        for book in (self._events, self._deeds):
+            book.let_go()
 
-    def _append(self, lines: list[bytes]) -> bool:
+    def _append(self, book: _Book, lines: list[bytes]) -> bool:
         """Write lines, and count those that are lost; whether all are kept."""
-        data, noted, why = b"".join(lines), 0, "the disk is full"
+        noted, why = 0, "the disk is full"
         try:
-            noted = self._open_journal().append(data)
+            noted = book.append(b"".join(lines))
         except (OSError, JournalHeld) as error:
             why = _reason(error)
-        self._size += len(data)
         self.noted += noted
         self.failing = noted < len(lines)
         if self.failing:
@@ -172,28 +228,6 @@ class Recorder:
                 add_losses(self._folder, len(lines) - noted)
             self._alarm(why)
         return not self.failing
-
-    def _open_journal(self) -> Journal:
-        """The journal to write to, a new one where the last is large or old."""
-        self.let_go_of_old()
-        if self._journal is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(OSError):
-                add_losses(self._folder, 0)
-            journal = Journal(new_journal(self._folder))
-            try:
-                _sync_folder(self._folder)
-            except OSError:
-                journal.path.unlink(missing_ok=True)
-                journal.close()
-                raise
-            self._journal, self._size, self._began = journal, 0, self._ticking()
-        return self._journal
-
-    def _let_go(self) -> None:
-        if self._journal is not None and not self._syncs:
-            self._journal.close()
-            self._journal = None
 
     def _alarm(self, why: str) -> None:
         now = self._ticking()

@@ -21,7 +21,14 @@ from mailer.campaigns.models import Campaign
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.journal import Journal
 from mailer.tracking import draining
-from mailer.tracking.draining import AlreadyDraining, Deed, Drainer, NothingTaken, Overtaken
+from mailer.tracking.draining import (
+    MOST_AT_ONCE,
+    AlreadyDraining,
+    Deed,
+    Drainer,
+    NothingTaken,
+    Overtaken,
+)
 from mailer.tracking.journals import (
     SET_ASIDE,
     drainer_lives,
@@ -102,6 +109,30 @@ def test_every_line_is_taken_in_once(database: Database, folder: Path) -> None:
     assert counted(database) == 3
     assert rows(database) == {journal.path.name: journal.path.stat().st_size}
     assert unmoved_bytes(folder) == 0
+
+
+def test_what_was_asked_for_waits_behind_nothing_that_was_only_seen(
+    database: Database, folder: Path
+) -> None:
+    """After an outage a night's clicks lie there, older than the no."""
+    seen_before: list[int] = []
+
+    def deed(db: Session, _seen: Sighting) -> bool:
+        seen_before.append(db.scalar(select(func.coalesce(func.sum(TrackingCount.total), 0))) or 0)
+        return False
+
+    drainer = make_drainer(database, folder, deed)
+    write(folder, *[VISIT] * (2 * MOST_AT_ONCE))
+    asked_for = Journal(new_journal(folder, of_deeds=True))
+    asked_for.append(write_line(replace(DEED, at=NOW + timedelta(hours=1))))
+    assert drainer.drain() == 2 * MOST_AT_ONCE + 1
+    assert seen_before == [0]
+
+    write(folder, *[VISIT] * 11 * MOST_AT_ONCE)
+    assert drainer.drain() < 11 * MOST_AT_ONCE, "there is an end to a pass, and then comes the next no"
+    asked_for.append(write_line(DEED))
+    drainer.drain()
+    assert seen_before[1] < 13 * MOST_AT_ONCE
 
 
 @pytest.mark.parametrize("after", [False, True])

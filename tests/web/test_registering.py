@@ -17,7 +17,7 @@ from mailer.campaigns.models import Campaign
 from mailer.events.models import Event, EventState, Registration, RegistrationState
 from mailer.foundation.clock import Clock
 from mailer.runtime import Runtime
-from mailer.tracking.journals import web_folder
+from mailer.tracking.journals import find_journals, web_folder
 from mailer.tracking.models import Label, TrackingKind
 from mailer.tracking.sightings import read_line
 from recipients.models import Recipient, Role, SuppressionReason, SuppressionScope
@@ -412,7 +412,7 @@ def journalled(runtime: Runtime, campaign_id: int) -> Sequence[int]:
     folder = web_folder(runtime.settings.state_dir)
     lines = [
         read_line(raw)
-        for path in folder.glob("events-*.log")
+        for path in find_journals(folder)
         for raw in path.read_bytes().splitlines(keepends=True)
     ]
     return [seen.position for seen in lines if seen.campaign_id == campaign_id]
