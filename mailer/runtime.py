@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailer.feedback.processing import FeedbackTools
+from mailer.feedback.tools import FeedbackTools
 from mailer.foundation.clock import Clock, open_clock
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.settings import Settings, SettingsError

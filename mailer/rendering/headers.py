@@ -6,7 +6,7 @@ import re
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _PLAIN = re.compile(r"[\x20-\x7e]*")
-_KEPT_NAMES = 8_192
+_KEPT_NAMES = 2_048
 _ATOM_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _FOLD_AT = 76
 _BYTES_PER_WORD = 42

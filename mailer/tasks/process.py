@@ -12,6 +12,7 @@ from celery.signals import (
     worker_process_shutdown,
     worker_shutting_down,
 )
+from sqlalchemy import make_url
 
 from mailer.runtime import Runtime, open_runtime
 from mailer.sending.tools import SendingTools
@@ -44,10 +45,11 @@ def sending_tools() -> SendingTools:
 
 @worker_before_create_process.connect
 def _share_what_is_loaded(**_: Any) -> None:
-    """Take what lives for good out of the collector's sight.
+    """Load the database's driver, and take what lives for good out of the collector's sight.
 
     It would write to every page of it, and a page written to is not shared with the parent any more.
     """
+    make_url(settings.database).get_dialect().import_dbapi()
     gc.collect()
     gc.freeze()
 

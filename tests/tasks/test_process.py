@@ -10,12 +10,15 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 NOT_FOR_SENDING = (
     *("alembic", "argon2", "calamine", "cryptography.hazmat.bindings._rust", "holidays", "icalendar"),
+    *("click_repl", "email_validator", "imaplib", "poplib", "prompt_toolkit"),
     *("prometheus_client", "starlette", "uvicorn", "xlsxwriter"),
+    "mailer.feedback.processing",
     *("mailer.cli", "mailer.embedded", "mailer.web", "mailer.launch", "mailer.sending.preflight"),
     *("mailer.rendering.signing_keys", "mailer.reports.report", "recipients.staging"),
 )
 _LOADED = """
 import json, sys
+import mailer.tasks.celery
 from worker import app
 app.loader.import_default_modules()
 print(json.dumps({"tasks": list(app.tasks), "modules": list(sys.modules)}))
