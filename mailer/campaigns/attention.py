@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.batches import often_broken_off
 from mailer.campaigns.ledger import is_uncertain
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery
 from mailer.campaigns.planning import is_open
@@ -27,6 +28,8 @@ class Trouble(StrEnum):
     """A campaign is sending, and nothing has moved for a while."""
     LOST = "lost"
     """Workers hold batches and give no sign of life."""
+    BROKEN = "broken"
+    """The work on the same letters of a campaign breaks off again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Alarm:
     campaign: str | None
     """None where it is not one campaign's."""
     count: int | None
-    """Letters, minutes or batches; None for a campaign of which nothing has moved yet."""
+    """Letters, minutes, batches or times; None for a campaign of which nothing has moved yet."""
 
     def __str__(self) -> str:
         """The line."""
@@ -52,6 +55,11 @@ class Alarm:
                 return f"{self.campaign}: is sending, and nothing has moved {since}"
             case Trouble.LOST:
                 return f"{self.count} batches are claimed by workers that give no sign of life"
+            case Trouble.BROKEN:
+                return (
+                    f"{self.campaign}: the work on some letters has broken off {self.count} times;"
+                    " the log of the workers says why"
+                )
 
 
 def unended_campaigns(db: Session) -> list[Campaign]:
@@ -73,6 +81,10 @@ def find_alarms(db: Session, *, now: datetime, shown: datetime, uncertain_alarm:
             yield Alarm(Trouble.UNCERTAIN, name, count)
     for name, last in _still(db, now=now, shown=shown).items():
         yield Alarm(Trouble.STILL, name, _minutes(now - last) if last else None)
+    often = often_broken_off(db)
+    for campaign in unended_campaigns(db) if often else ():
+        if campaign.id in often:
+            yield Alarm(Trouble.BROKEN, campaign.name, often[campaign.id])
     lost = db.scalar(
         select(func.count())
         .select_from(Batch)

@@ -81,6 +81,7 @@ def finalise_batch(
     now: datetime,
     back_at: datetime,
     real: datetime,
+    broken_off: bool = False,
     **noted: object,
 ) -> None:
     """Write what became of a claimed batch, under its fence, and close it.
@@ -97,6 +98,7 @@ def finalise_batch(
         now: the clock people see.
         back_at: real time from which those handed back may be claimed again.
         real: real time.
+        broken_off: whether its worker did not get through it; who is handed back remembers how often.
         noted: what else is written of the campaign, if there is any outcome.
 
     Raises:
@@ -104,7 +106,8 @@ def finalise_batch(
     """
     _close(db, batch)
     if handed_back:
-        _hand_back(db, batch, handed_back, back_at=back_at)
+        fence = batch.fence if broken_off else 0
+        _hand_back(db, batch, handed_back, back_at=back_at, fence=fence)
     if outcomes:
         _write(db, batch, outcomes, now=now, real=real)
         refused = [
@@ -381,8 +384,10 @@ def _write(
         _write_range(db, batch, in_range, expected=count, now=now, real=real)
 
 
-def _hand_back(db: Session, batch: Batch, positions: Collection[int], *, back_at: datetime) -> None:
-    retry = add_retry_batch(db, batch.campaign_id, due_at=back_at)
+def _hand_back(
+    db: Session, batch: Batch, positions: Collection[int], *, back_at: datetime, fence: int
+) -> None:
+    retry = add_retry_batch(db, batch.campaign_id, due_at=back_at, fence=fence)
     db.execute(
         update(Delivery.__table__)  # type: ignore[arg-type]
         .where(

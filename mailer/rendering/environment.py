@@ -5,6 +5,7 @@ from datetime import date, time
 from typing import Any, NoReturn, TypeVar
 
 from jinja2 import FunctionLoader, StrictUndefined, UndefinedError
+from jinja2.exceptions import FilterArgumentError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mailer.rendering.bytecode import KeptBytecode
@@ -73,8 +74,8 @@ def make_environment(files: Mapping[str, str], language: str, *, autoescape: boo
         bytecode_cache=_BYTECODE[language, autoescape],
     )
     filters: dict[str, Callable[..., str]] = {
-        "long_date": lambda day: long_date(_given(day), language),
-        "clock_time": lambda moment: clock_time(_given(moment), language),
+        "long_date": lambda day: long_date(_given(day, date), language),
+        "clock_time": lambda moment: clock_time(_given(moment, time), language),
     }
     environment.filters.update(filters)
     return environment
@@ -85,9 +86,19 @@ def _print_nothing_for_none(value: object) -> object:
     return "" if value is None else value
 
 
-def _given(moment: Moment | None) -> Moment:
+def _given(moment: object, kind: type[Moment]) -> Moment:
+    """The date or time that a filter was given.
+
+    Raises:
+        UndefinedError, FilterArgumentError: it is missing, or something else.
+        RecipientValueError: it is an attribute that the recipient does not have.
+    """
+    if isinstance(moment, Missing):
+        str(moment)  # raises
     if moment is None:
         raise UndefinedError("a date or time to be written out is missing")
+    if not isinstance(moment, kind):
+        raise FilterArgumentError(f"what is to be written out as a {kind.__name__} is none")
     return moment
 
 

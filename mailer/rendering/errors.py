@@ -6,7 +6,7 @@ class LetterNotFound(Exception):
 
 
 class LetterError(Exception):
-    """The letter cannot be rendered for anybody; the message names file, line and reason."""
+    """A template fails, for everybody or at some recipients' values; the message names file and line."""
 
 
 class RecipientValueError(Exception):

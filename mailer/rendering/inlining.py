@@ -7,6 +7,7 @@ tags, with nothing in it that reads markup in a way of its own (WHATWG HTML §13
 """
 
 import functools
+import hashlib
 import re
 import secrets
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 import css_inline
 from markupsafe import escape
 
+from mailer.rendering.errors import LetterError
 from mailer.rendering.marks import Marks, Write
 
 HOSTILE = "<&\"'>=2E\r\n.{{{{ x }}}}\u2028å" + "x" * 90 + " {}=y"
@@ -56,9 +58,9 @@ class Inliner:
     def __init__(self, slots: Marks) -> None:
         """Take the marks by which slots are known."""
         self._slots = slots
-        self._structures: dict[str, Sequence[str] | None] = {}
-        """What stands between the words when the styles are inlined, by document without words; None
-        where taking words out changes that."""
+        self._structures: dict[bytes, Sequence[str] | None] = {}
+        """What stands between the words when the styles are inlined, by digest of the document without
+        words; None where taking words out changes that."""
 
     def inline(self, html: str, write: Write) -> str | None:
         """What ``inline_css`` makes of it, but for how characters are written, its marks in place.
@@ -69,13 +71,14 @@ class Inliner:
             write: writes a hostile value for a slot, as HTML.
         """
         skeleton, words = _take_words(html)
-        if skeleton not in self._structures:
+        key = hashlib.blake2b(skeleton.encode("utf-8", "surrogatepass")).digest()
+        if key not in self._structures:
             if len(self._structures) >= _KEPT:
                 self._structures.clear()
             inlined = self._inline_proved(skeleton, write)
             between = inlined.split(_MARK) if inlined is not None else []
-            self._structures[skeleton] = between if len(between) == len(words) + 1 else None
-        structure = self._structures[skeleton]
+            self._structures[key] = between if len(between) == len(words) + 1 else None
+        structure = self._structures[key]
         if structure is None:
             return self._inline_proved(html, write)
         return _put_words(structure, words)
@@ -89,9 +92,12 @@ class Inliner:
             between = self._slots.fill(text, write).split(_MARK)
             return _put_words(between, [_write_hostile(number) for number in range(1, len(between))])
 
-        inlined = inline_css(html)
-        # Inlining once more brings both to the one way in which a document can be written.
-        same = inline_css(filled(inlined)) == inline_css(inline_css(filled(html)))
+        try:
+            inlined = inline_css(html)
+            # Inlining once more brings both to the one way in which a document can be written.
+            same = inline_css(filled(inlined)) == inline_css(inline_css(filled(html)))
+        except LetterError:  # at hostile values; at those of a recipient it may well do
+            return None
         return inlined if same else None
 
     def _is_styled_by_value(self, html: str) -> bool:
@@ -109,8 +115,15 @@ class Inliner:
 
 
 def inline_css(html: str) -> str:
-    """The HTML with its style sheet written into its elements, as mail clients need it."""
-    return _INLINER.inline(html)
+    """The HTML with its style sheet written into its elements, as mail clients need it.
+
+    Raises:
+        LetterError: what stands in a ``style`` is no style.
+    """
+    try:
+        return _INLINER.inline(html)
+    except css_inline.InlineError as error:
+        raise LetterError(f"a style in the HTML part cannot be read: {error}") from error
 
 
 def _take_words(html: str) -> tuple[str, Sequence[str]]:

@@ -4,7 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from jinja2 import Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta
+from jinja2 import Template, TemplateNotFound, TemplateSyntaxError, meta
 
 from mailer.rendering.environment import make_environment
 from mailer.rendering.errors import LetterError, RecipientValueError
@@ -91,6 +91,14 @@ class Letter:
         except TemplateSyntaxError as error:
             place = f"{self.source.name}/{error.name}:{error.lineno}"
             raise LetterError(f"letter {place}: {error.message}") from error
+        except (
+            SyntaxError,
+            RecursionError,
+            MemoryError,
+        ) as error:  # Python's, of what Jinja2 made of it
+            raise LetterError(
+                f"letter {self.source.name}: too deeply nested ({_reason(error)})"
+            ) from error
 
     def _language_of(self, path: str) -> str:
         """The language a fragment is written in, by its folder; Danish where it names none."""
@@ -103,17 +111,10 @@ class Letter:
             return template.render(values.context())
         except RecipientValueError:
             raise
-        except (
-            TemplateError,
-            TypeError,
-            ValueError,
-            LookupError,
-            ArithmeticError,
-            RecursionError,
-        ) as error:
+        except Exception as error:
+            # A template is a program that somebody else wrote: there is nothing it could not raise.
             place = self._place_of(error) or template.name
-            reason = f"there is no {error.name}" if isinstance(error, TemplateNotFound) else str(error)
-            raise LetterError(f"letter {self.source.name}/{place}: {reason}") from error
+            raise LetterError(f"letter {self.source.name}/{place}: {_reason(error)}") from error
 
     def _place_of(self, error: BaseException) -> str | None:
         """The file and line an error came from: Jinja2 rewrites tracebacks to name them."""
@@ -132,6 +133,13 @@ def _names_asked_for(text: str) -> frozenset[str]:
     """The names a template asks for at the top; kept, since the tree is long to walk."""
     environment = make_environment({}, DEFAULT_LANGUAGE, autoescape=False)
     return frozenset(meta.find_undeclared_variables(environment.parse(text)))
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a template, in words also where the error has none."""
+    if isinstance(error, TemplateNotFound):
+        return f"there is no {error.name}"
+    return str(error) or type(error).__name__
 
 
 def add_pixel(html: str, address: str) -> str:

@@ -16,6 +16,7 @@ from mailer.sending.addressees import Addressee
 from mailer.sending.letters import Message
 from mailer.sending.notes import Notes
 from mailer.sending.outcomes import failed, outcome_of, sent, spared, suppressed, uncertain, withdrawn
+from mailer.sending.redaction import redact
 from mailer.sending.writer import LetterWriter
 from mailer.smtp.pace import Pace
 from mailer.smtp.relays import Relay
@@ -270,7 +271,7 @@ class BatchFeed:
         try:
             return self.tools.writer.write(to)
         except (RecipientValueError, LetterError, UnicodeError) as error:
-            self._settle(failed(to.position, f"not rendered: {error}"))
+            self._settle(failed(to.position, f"not rendered: {redact(str(error), to)}"))
             return None
 
     def _settle(self, outcome: Outcome) -> None:

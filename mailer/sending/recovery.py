@@ -93,7 +93,16 @@ def _write(tools: SendingTools, batch: Batch, notes: Mapping[int, Outcome] | Non
         done = {outcome.position for outcome in outcomes}
         left = [position for position in waiting if position not in done]
         now, shown = tools.real(), tools.clock.now()
-        finalise_batch(db, taken, outcomes, handed_back=left, now=shown, back_at=now, real=now)
+        finalise_batch(
+            db,
+            taken,
+            outcomes,
+            handed_back=left,
+            now=shown,
+            back_at=now,
+            real=now,
+            broken_off=True,
+        )
     _log.warning(
         "lost claim recovered",
         batch=batch.id,

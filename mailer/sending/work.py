@@ -67,6 +67,9 @@ def send_batches(tools: SendingTools, *, campaign_id: int) -> bool:
             _log.warning("batch was taken over", batch=batch.id)
             recover_own_claims(tools)  # before its notes are cleared for another, if it is still ours
             continue
+        except Exception:
+            recover_own_claims(tools)  # nobody else can: the journal is held as long as we live
+            raise
         has_sent = True
         if result.relay_trouble is not None:
             return False

@@ -86,7 +86,11 @@ class Owner(Protocol):
         ...
 
     def failed(self, error: Exception) -> None:
-        """The program or the feed failed: the sending ends with this error, the feed is told no more."""
+        """The program or the feed failed: the sending ends with this error, and begins no more mail."""
+        ...
+
+    def not_noted(self, error: Exception) -> None:
+        """The feed could not note what it was told: the sending ends at once, and it is told no more."""
         ...
 
 
@@ -178,12 +182,15 @@ class Connection(asyncio.BufferedProtocol):
     def begin(self, mail: Mail) -> None:
         """Offer a mail on a connection that has nothing to do, and then others as they are given."""
         self._given = mail
-        if self._idle_since:
-            self._is_proven = False
-            if monotonic() - self._idle_since > self._owner.patience.idle:
-                self._say(b"RSET\r\n", (Step.PROBE, mail))
-                return
-        self._move()
+        try:
+            if self._idle_since:
+                self._is_proven = False
+                if monotonic() - self._idle_since > self._owner.patience.idle:
+                    self._say(b"RSET\r\n", (Step.PROBE, mail))
+                    return
+            self._move()
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
+            self._give_up(error)
 
     def look(self, now: float) -> None:
         """Compare the deadline with the clock."""
@@ -238,10 +245,9 @@ class Connection(asyncio.BufferedProtocol):
             self._read(bytes(self._buffer[:nbytes]))
         except Garbled as error:
             self._owner.lock_step = True
-            self.cut(str(error), lost=True)
+            self._lose(str(error))
         except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
-            self._owner.failed(error)
-            self.cut(_FAILED)
+            self._give_up(error)
 
     def eof_received(self) -> None:
         """The relay ended the connection."""
@@ -264,9 +270,15 @@ class Connection(asyncio.BufferedProtocol):
         if self._awaited:
             self.deadline = monotonic() + self._limits[self._awaited[0][0]]
 
-    def _lose(self) -> None:
+    def _give_up(self, error: Exception) -> None:
+        """The program or the feed failed in the middle of a dialogue."""
+        self._owner.failed(error)
+        self._lose(_FAILED, lost=False)
+
+    def _lose(self, why: str = _CLOSED_BY_RELAY, *, lost: bool = True) -> None:
+        """Drop the connection where nobody could catch an error of the feed's."""
         try:
-            self.cut(_CLOSED_BY_RELAY, lost=True)
+            self.cut(why, lost=lost)
         except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
             self._owner.failed(error)
 
@@ -439,7 +451,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         self._told = False
-        self._owner.feed.flush()
+        try:
+            self._owner.feed.flush()
+        except Exception as error:
+            self._owner.not_noted(error)
+            raise
 
     def _move(self) -> None:
         """Nothing is awaited: say everything that can be said at once."""
@@ -455,7 +471,11 @@ class Connection(asyncio.BufferedProtocol):
         parts = self._end_letter()
         if not self.is_open:
             return
-        offer = None if alone and parts else self._next_offer()
+        try:
+            offer = None if alone and parts else self._next_offer()
+        except Exception:
+            self._keep(parts)
+            raise
         if offer is not None:
             mail, command = offer
             self._awaited.append((Step.MAIL, mail))
@@ -493,6 +513,15 @@ class Connection(asyncio.BufferedProtocol):
     def _fill(self) -> None:
         """Put as many letters into the pipe as may be in it."""
         parts: list[bytes] = []
+        try:
+            self._load(parts)
+        except Exception:
+            self._keep(parts)
+            raise
+        if parts:
+            self._write(parts)
+
+    def _load(self, parts: list[bytes]) -> None:
         while self._in_pipe < self._depth and (offer := self._next_offer()) is not None:
             mail, command = offer
             self._told = True
@@ -508,8 +537,10 @@ class Connection(asyncio.BufferedProtocol):
             command += f"RCPT TO:<{mail.envelope.recipient}>\r\nBDAT {mail.size_bytes} LAST\r\n"
             parts += (command.encode(), *mail.pieces)
             self._in_pipe += 1
-        if parts:
-            self._write(parts)
+
+    def _keep(self, parts: list[bytes]) -> None:
+        """The program failed before this was said: nobody need doubt of letters whose dot is in it."""
+        self._dropped_bytes += sum(map(len, parts))
 
     def _take_step(self, step: int, mail: Mail) -> None:
         self._stepping = None
@@ -525,8 +556,7 @@ class Connection(asyncio.BufferedProtocol):
     def _write(self, parts: list[bytes]) -> None:
         """Write in one go, after what was told of letters is noted."""
         if self._told:
-            self._told = False
-            self._owner.feed.flush()
+            self._flush()
         self.deadline = monotonic() + self._limits[self._awaited[0][0]]
         said = b"".join(parts)
         self._transport.write(said)

@@ -14,7 +14,8 @@ class Feed(Protocol[M]):
     """A source of mail that keeps the account; all calls come from the loop's thread.
 
     Every mail given out comes back by exactly one of ``answered``, ``not_sent``, ``unfit``, ``spared``
-    and ``lost_after_dot``; an error raised here ends the sending and comes out of ``RelayPool.send``.
+    and ``lost_after_dot``. An error raised here ends the sending when all that was given out has come
+    back, and comes out of ``RelayPool.send``; one of ``flush``, or a second one, ends it at once.
     """
 
     def next_mail(self, relay: Relay) -> M | None:

@@ -71,6 +71,7 @@ class Line:
         patience: Patience,
         changed: Callable[[], None],
         failed: Callable[[Exception], None],
+        not_noted: Callable[[Exception], None],
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -78,12 +79,14 @@ class Line:
             processes: that share the relay's connections on this machine.
             changed: called when a mail or a connection may have become free.
             failed: called with an error of the feed's or the program's own.
+            not_noted: called with the error when the feed could not note what it was told.
         """
         self.relay = relay
         self.patience = patience
         self.feed: Feed[Mail] = NoFeed()
         self.lock_step = False
         self.failed = failed
+        self.not_noted = not_noted
         self.served = 0.0
         """Mails given to this relay, divided by its weight."""
         self.stride = 1 / relay.weight
@@ -185,7 +188,7 @@ class Line:
             if slot is None:
                 self._is_starved = True
                 return
-        mail = self.feed.next_mail(self.relay)
+        mail = self._ask()
         if mail is None:
             self._is_dry = True
             if slot is not None:
@@ -252,7 +255,7 @@ class Line:
             return None
         if self.someone_else_first is not None and self.someone_else_first(self):
             return None
-        mail = self.feed.next_mail(self.relay)
+        mail = self._ask()
         if mail is not None:
             self.served += self.stride
         return mail
@@ -332,6 +335,14 @@ class Line:
         if not any(other.is_leaving for other in self._connections):
             self.left.set()
         self._changed()
+
+    def _ask(self) -> Mail | None:
+        """The feed's next mail; where it fails to give one, no connection suffers for it."""
+        try:
+            return self.feed.next_mail(self.relay)
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
+            self.failed(error)
+            return None
 
     @property
     def _count(self) -> int:

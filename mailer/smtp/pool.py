@@ -55,6 +55,7 @@ class RelayPool:
                 patience=self._patience,
                 changed=self._changed,
                 failed=self._failed,
+                not_noted=self._not_noted,
             )
             for relay in relays
         ]
@@ -68,6 +69,8 @@ class RelayPool:
         self._waiting: asyncio.TimerHandle | None = None
         self._cutting: asyncio.TimerHandle | None = None
         self._is_stopping = False
+        self._error: Exception | None = None
+        """What the sending under way will end with."""
         self._stop_within: float | None = None
         """Asked to stop before the sending had begun."""
 
@@ -89,14 +92,15 @@ class RelayPool:
         """Send until the feed gives no more and everything came back, or no relay can be used.
 
         Raises:
-            Exception: whatever the feed raised; connections with mail under way were cut, and the feed
-                was told nothing more.
+            Exception: whatever the feed raised. It was asked for nothing after that, and what was under
+                way came to its end; but once it could not note something, or failed again, connections
+                with mail under way were cut, and it was told nothing more.
         """
         self._loop = asyncio.get_running_loop()
         for _ in range(_TURNS_TO_NOTICE):
             await asyncio.sleep(0)
         own = cast("Feed[Mail]", feed)  # it is only ever told of its own mail
-        self._feed, self._is_stopping = own, False
+        self._feed, self._is_stopping, self._error = own, False, None
         self._done = self._loop.create_future()
         for line in self._lines:
             line.use(own)
@@ -191,9 +195,9 @@ class RelayPool:
                 made_room = [line.look(now) for line in self._lines]
             except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
                 self._failed(error)
-                return
-            if any(made_room):
-                self._changed()
+            else:
+                if any(made_room):
+                    self._changed()
 
     def _changed(self) -> None:
         """Look soon at who can take more mail; however much changes meanwhile, once."""
@@ -202,6 +206,20 @@ class RelayPool:
             self._turn = self._loop.call_soon(self._take_turns)
 
     def _failed(self, error: Exception) -> None:
+        """End with this error once all mail that was given out has come back; at once if it is a second.
+
+        Mail under way is not cut off: where few are left, the others would come no further each time.
+        """
+        if self._error is not None:
+            self._not_noted(self._error)
+            return
+        self._error = error
+        for line in self._lines:
+            line.is_stopped = True
+        self._changed()
+
+    def _not_noted(self, error: Exception) -> None:
+        """End at once: what the feed is told from now on would be known to nobody."""
         for line in self._lines:
             line.use(NoFeed())
         if self._done is not None and not self._done.done():
@@ -241,7 +259,7 @@ class RelayPool:
     def _end_or_wait(self, done: asyncio.Future[None]) -> None:
         is_busy = any(line.is_busy for line in self._lines)
         seconds = None
-        if not self._is_stopping and any(line.is_dry for line in self._lines):
+        if not self._is_stopping and self._error is None and any(line.is_dry for line in self._lines):
             seconds = self._feed.wait_seconds()
         if self._waiting is not None:
             self._waiting.cancel()
@@ -249,5 +267,10 @@ class RelayPool:
         if seconds is not None:
             assert self._loop is not None
             self._waiting = self._loop.call_later(max(seconds, _LEAST_WAIT_SECONDS), self._changed)
-        elif not is_busy:
+        elif is_busy:
+            return
+        elif self._error is not None:
+            self._feed.flush()
+            done.set_exception(self._error)
+        else:
             done.set_result(None)

@@ -1,5 +1,6 @@
 """Templates: strict about names, safe against values, and honest about where an error stands."""
 
+from contextlib import suppress
 from datetime import date, time
 from pathlib import Path
 
@@ -140,6 +141,76 @@ def test_what_cannot_be_reckoned_is_an_error_of_the_letter(template: str) -> Non
         Letter(source(body_txt=template)).render(values(), pixel=None)
 
 
+FILTERS = sorted(make_environment({}, "da", autoescape=True).filters)
+ARGUMENTS = ("", "(2)", "(-1)", "('x')", "('x', 'y')", "(none)", "(recipient.name)")
+ODD = (None, "", "Åse", "a b", "a\r\nb", "-1", True, 3, ["<"], ["b", ["a"]], {"a": None}, [None])
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_whatever_a_filter_raises_at_an_odd_value_is_an_error_of_the_letter(name: str) -> None:
+    for arguments in ARGUMENTS:
+        asked = f"{{{{ recipient.attributes.nr|{name}{arguments} }}}}"
+        letter = Letter(source(body_txt=asked, body_html=f"<body>{asked}</body>"))
+        for value in ODD:
+            for given in (values(attributes=Attributes(nr=value)), values(name=None)):
+                with suppress(LetterError, RecipientValueError):
+                    letter.render(given, pixel=None)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ recipient.name.x.y }}",
+        "{{ recipient.name() }}",
+        "{{ recipient.name.foo() }}",
+        "{{ cycler().next() }}",
+        "{{ caller() }}",
+        "{{ loop.index }}",
+        "{{ -recipient.attributes }}",
+        "{{ recipient.name.format_map() }}",
+        "{{ '%d'|format(recipient.name) }}",
+        "{{ '{0.x}'.format(recipient.name) }}",
+        "{{ joiner(1, 2) }}",
+        "{{ range(10**9) }}",
+        "{{ 'x' * 10**13 }}",
+        "{% import 'nix' as kit %}",
+        "{% include recipient %}",
+        "{% extends recipient.attributes %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% set x = namespace(1) %}",
+        "{% for a, b in [1] %}{% endfor %}",
+        "{% filter truncate(2) %}abc{% endfilter %}",
+        "{{ lipsum(recipient.name) }}",
+        "{{ dict(1) }}",
+    ],
+)
+def test_whatever_a_template_does_wrong_is_an_error_of_the_letter(template: str) -> None:
+    with pytest.raises(LetterError, match=r"letter brev/.*: ."):
+        Letter(source(body_txt=template)).render(values(), pixel=None)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in b %}" * 30 + "{% endfor %}" * 30,
+        "{{ " + "(" * 300 + "1" + ")" * 300 + " }}",
+        "{{ " + "-" * 9_000 + "1 }}",
+    ],
+)
+def test_what_is_too_deep_for_a_program_is_an_error_of_the_letter(template: str) -> None:
+    with pytest.raises(LetterError, match="letter brev"):
+        Letter(source(body_txt=template)).render(values(), pixel=None)
+
+
+@pytest.mark.parametrize("value", ["x", "{", "b c{d", "Åse"])
+def test_a_value_that_is_no_style_where_one_stands_is_an_error_of_the_letter(value: str) -> None:
+    html = "<style>p { color: red }</style><p style='{{ recipient.name }}'>x</p>"
+    letter = Letter(source(body_html=html))
+    with pytest.raises(LetterError, match="style in the HTML part"):
+        letter.render(values(name=value), pixel=None)
+    assert "top: 0" in letter.render(values(name="top: 0"), pixel=None).html
+
+
 @pytest.mark.parametrize(
     "template",
     [
@@ -169,3 +240,13 @@ def test_a_date_that_is_missing_is_the_letters_error(written: str) -> None:
     environment = make_environment({}, "da", autoescape=True)
     with pytest.raises(UndefinedError, match="missing"):
         environment.from_string(written).render()
+
+
+@pytest.mark.parametrize("name", ["long_date", "clock_time"])
+def test_what_is_no_date_is_the_letters_error_and_is_not_told(name: str) -> None:
+    letter = Letter(source(body_txt=f"{{{{ recipient.attributes.nr|{name} }}}}"))
+    with pytest.raises(LetterError, match="is none") as told:
+        letter.render(values(attributes=Attributes(nr="hemmelig")), pixel=None)
+    assert "hemmelig" not in str(told.value)
+    with pytest.raises(RecipientValueError, match="nr"):
+        letter.render(values(), pixel=None)

@@ -48,6 +48,56 @@ HOSTILE = (
     "\ue000",
     "qx0x",
 )
+ADDRESSES = (
+    "o'hara+tag!#$%&*/=?^_`{|}~-@b.example",
+    "=?utf-8?q?=0ABcc:_x?=@b.example",
+    "{{recipient.name}}@b.example",
+    "&lt;amp&amp@b.example",
+    "a.b.c@B.Example",
+    "x" * 64 + "@" + "y" * 60 + "." + "z" * 60 + ".example",
+    "søren@b.example",
+    "a@blåbær.example",
+    "søren@faß.example",
+    "\u202etfel@b.example",
+    "\ue000q0123456789-name\ue001@b.example",
+)
+"""What may stand in an address book."""
+UNFIT_ADDRESSES = (
+    "a@b.example>\r\nRCPT TO:<x@evil.example",
+    "a@b.example\r\nBcc: x@evil.example",
+    "a@b.example\n.\r\nMAIL FROM:<x@evil.example",
+    "a@b.example\r",
+    "a@b.example\0",
+    "a@b.example> SIZE=1",
+    "<a@b.example>",
+    "Eva <a@b.example>",
+    "a\u2028b@b.example",
+    "a\x85@b.example",
+    "a\xa0@b.example",
+    "a@b..example",
+    "a@-☃-.example",
+    "a@å" + "å" * 80 + ".example",
+    "a@b@c.example",
+    "a,x@b.example",
+    '"a b"@b.example',
+    '"a"@b.example',
+    "(x)a@b.example",
+    "@",
+    "a",
+    "",
+)
+"""What no import takes, and what would reach further if it got into the envelope."""
+some_text = st.text(st.characters(codec="utf-8"), max_size=8)
+addresses = st.one_of(
+    st.none(),
+    st.sampled_from(ADDRESSES),
+    st.one_of(
+        st.sampled_from(UNFIT_ADDRESSES),
+        st.builds("{}@b.example".format, some_text),
+        st.builds("a@{}.example".format, some_text),
+    ),
+)
+"""None stands for a usual one."""
 hostile_text = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(codec="utf-8"), max_size=40))
 """No database stores a lone surrogate, so no recipient has one."""
 maybe_text = st.one_of(st.none(), st.just(""), st.just("Åse Sørensen"), hostile_text)
@@ -69,6 +119,16 @@ recipients = st.builds(
 
 BOUNDED = ("role", "sector", "region", "confederation", "language")
 FREE = ("name", "workplace", "organisation", "attributes.nr", "attributes['MED-udvalg']")
+FILTERS = (
+    *("upper", "lower", "title", "capitalize", "trim", "string", "length", "wordcount", "int", "float"),
+    *("first", "last", "list", "reverse", "sort", "unique|list", "min", "max", "abs", "round", "sum"),
+    *("e", "forceescape", "striptags", "urlencode", "urlize", "tojson", "pprint", "filesizeformat"),
+    *("wordwrap(4)", "truncate(2)", "truncate(10)", "indent(2)", "indent(true)", "center(20)"),
+    *("default('x')", "default('x', true)", "replace('a', '<b>')", "join('-')", "join", "format(1)"),
+    *("batch(2)|list", "slice(2)|list", "map('upper')|join", "select|list", "reject('none')|list"),
+    *("dictsort", "xmlattr", "items|list", "attr('nr')", "groupby('x')", "long_date", "clock_time"),
+)
+"""Those of Jinja2 and ours, but for what is never the same twice, and what marks any HTML as safe."""
 MACROS = "{% macro twice(x) %}<i>{{ x }}</i>{{ x }}{% endmacro %}"
 WORDS = ("", "Hej å", "\n", ".", "\n.", "=", " ", " \n", "x" * 90, "<b>ord</b>", "&amp;", "a: ")
 
@@ -97,7 +157,8 @@ class Grammar:
             st.builds("{{{{ {} or 'kollega' }}}}".format, printed),
             st.builds("{{{{ {} if {} else '-' }}}}".format, printed, printed),
             st.builds("{{{{ {} if {} == 'kommune' else {} }}}}".format, printed, used, printed),
-            used.map("{{{{ {}|upper }}}}".format),
+            st.builds("{{{{ {}|{} }}}}".format, used, st.sampled_from(FILTERS)),
+            st.builds("{{{{ {}|default('x', true)|{} }}}}".format, used, st.sampled_from(FILTERS)),
             used.map("{{{{ {} ~ '!' }}}}".format),
             used.map("{{{{ twice({}) }}}}".format),
             used.map("{{% import 'macros.html' as kit %}}{{{{ kit.thrice({}) }}}}".format),

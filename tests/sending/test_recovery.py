@@ -17,9 +17,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.account import count_states, reconcile
+from mailer.campaigns.attention import find_alarms
 from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Delivery, DeliveryState, UncertainPolicy
+from mailer.campaigns.progress import look_at
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.journal import Journal, JournalHeld, take_over
@@ -161,6 +163,36 @@ def test_a_batch_that_could_not_be_finalised_is_by_the_process_that_sent_it(
     assert len(relay.recipients) == len(set(relay.recipients)) == 6
     with runtime.database.read() as db:
         assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+def test_letters_at_which_one_process_after_the_other_dies_are_an_alarm(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 3)
+
+    def alarms() -> list[str]:
+        with runtime.database.read() as db:
+            return [str(each) for each in find_alarms(db, now=real_now(), shown=NOW, uncertain_alarm=9)]
+
+    with runtime.sending_tools() as tools:
+        for _ in range(3):
+            assert alarms() == []
+            die_with_notes(runtime, campaign_id)
+            sweep(tools, workers=1)
+        (alarm,) = alarms()
+        assert alarm.startswith("brev: the work on some letters has broken off 3 times")
+        with runtime.database.read() as db:
+            campaign = find_campaign(db, "brev")
+            told = look_at(
+                db, campaign, now=real_now(), shown=NOW, zone=runtime.settings.zone
+            ).waiting_for
+        assert told is not None
+        assert told.startswith("somebody to mend a fault")
+
+        send_batches(tools, campaign_id=campaign_id)
+    assert alarms() == []
+    assert set(states(runtime).values()) == {"sent"}
 
 
 def test_after_another_boot_notes_may_be_gone_so_all_is_uncertain(

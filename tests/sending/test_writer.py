@@ -1,12 +1,14 @@
 """Compiled letters decode to what plain Jinja2 and the standard library would have made."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
-from email import message_from_bytes
+from email import message_from_bytes, message_from_string
 from email.header import decode_header, make_header
-from email.message import Message
+from email.message import Message as Parsed
 from email.utils import getaddresses
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.campaigns.models import CampaignState, Link
+from mailer.embedded.mailstore import RECORD
 from mailer.events.importing import import_events
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import open_database
@@ -31,25 +34,40 @@ from mailer.rendering.values import Attributes, RecipientValues
 from mailer.runtime import Runtime, template_folders
 from mailer.sending.addressees import Addressee
 from mailer.sending.frozen import CampaignLetter, FrozenChange, open_letter
-from mailer.sending.letters import letter_values, render_letter, tracked_position, write_message
+from mailer.sending.letters import (
+    Message,
+    letter_values,
+    render_letter,
+    tracked_position,
+    write_message,
+)
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.variants import variant_of
 from mailer.sending.viewing import pass_on_letter
 from mailer.sending.writer import LetterWriter
+from mailer.smtp.envelope import Envelope, Mail, ascii_domain
+from mailer.smtp.pool import RelayPool
+from mailer.smtp.relays import parse_relay
 from mailer.tracking.tokens import Grant, Purpose, Tokens
 from recipients.models import TrackingChoice
 from tests.conftest import NOW, SECRET_KEY, SUPPRESSION_KEY
+from tests.embedded.talking import serving
 from tests.making import make_campaign
 from tests.sending.template_grammar import (
     ANY_USE,
     COMPILABLE,
+    FILTERS,
     HOSTILE,
     MACROS,
     PARTS,
     PLAIN,
+    addresses,
     hostile_text,
     recipients,
 )
+from tests.smtp.scripted import Account
+from tests.smtp.scripted import Letter as Mailed
+from tests.smtp.talking import QUICK
 
 LETTERS = (
     *("aendring", "aflysning", "afmelding", "invitation-igen", "paamindelse", "paamindelse-dagen-foer"),
@@ -96,9 +114,11 @@ def letters(runtime: Runtime) -> dict[str, CampaignLetter]:
         }
 
 
-def somebody(values: RecipientValues = PLAIN, *, position: int = 5, **more: object) -> Addressee:
+def somebody(
+    values: RecipientValues = PLAIN, *, position: int = 5, email: str = "a@b.example", **more: object
+) -> Addressee:
     told = {"tracking": None, "source": None, **more}
-    return Addressee(position, "a@b.example", "b.example", values, **told)  # type: ignore[arg-type]
+    return Addressee(position, email, "b.example", values, **told)  # type: ignore[arg-type]
 
 
 def own_letter(
@@ -164,7 +184,7 @@ def as_met(html: str) -> list[str]:
     return Reading(re.sub("[\0\ufffd]", "", as_lines(html))).met
 
 
-def unfolded(message: Message, name: str) -> str:
+def unfolded(message: Parsed, name: str) -> str:
     return re.sub(r"\r?\n(?=[ \t])", "", message[name])
 
 
@@ -183,7 +203,7 @@ def assert_reads_as_rendered(
     tracked_as = tracked_position(letter.tracking, to)
     values = letter_values(runtime.letter_tools, letter, to, tracked_as)
     subject, text, html = letter.letter.render_parts(values)
-    message = message_from_bytes(data)
+    message = message_from_string(data.decode())  # an address may be in UTF-8 (RFC 6532 §3.2)
     plain, formatted = message.get_payload()  # type: ignore[misc]
 
     expected = list(PLANNED)
@@ -191,16 +211,24 @@ def assert_reads_as_rendered(
         expected.insert(5, "Auto-Submitted")
     assert message.keys() == expected
     assert in_one_line(decoded(unfolded(message, "Subject"))) == in_one_line(subject)
-    ((name, address),) = getaddresses([unfolded(message, "To")])
-    assert (in_one_line(decoded(name)), address) == (in_one_line(to.values.name or ""), to.email)
+    address = ascii_domain(to.email)
+    header = unfolded(message, "To")
+    if header != address:
+        assert header.endswith(f" <{address}>")
+        ((name, _),) = getaddresses([f"{header.removesuffix(f'<{address}>')}<a@b.example>"])
+        assert in_one_line(decoded(name)) == in_one_line(to.values.name or "")
+    else:
+        assert not in_one_line(to.values.name or "")
     written = as_lines(plain.get_payload(decode=True).decode())
     assert written.removesuffix("\n") == as_lines(text).removesuffix("\n")
     assert as_met(formatted.get_payload(decode=True).decode()) == as_met(html)
 
 
-def assert_clean_on_the_wire(data: bytes) -> None:
+def assert_clean_on_the_wire(data: bytes, envelope: Envelope) -> None:
     head, _, body = data.partition(b"\r\n\r\n")
     assert max(map(len, head.split(b"\r\n"))) <= 998
+    if not envelope.recipient.isascii():
+        data = data.replace(envelope.recipient.encode(), b"", 1)
     assert re.fullmatch(rb"[\t\r\n\x20-\x7e]*", data)
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n", data)
     assert max(map(len, body.split(b"\r\n"))) <= 76
@@ -216,12 +244,12 @@ def write_and_compare(
     for to in audience:
         try:
             rendered = render_letter(runtime.letter_tools, letter, to)
-        except (RecipientValueError, LetterError) as error:
-            with pytest.raises(type(error)):
+            plain = write_message(runtime.letter_tools, letter, to, rendered)
+        except (RecipientValueError, LetterError, UnicodeError) as error:
+            with pytest.raises(UnicodeError if isinstance(error, UnicodeError) else type(error)):
                 writer.write(to)
             continue
         message = writer.write(to)
-        plain = write_message(runtime.letter_tools, letter, to, rendered)
         assert (message.position, message.envelope, message.message_id) == (
             plain.position,
             plain.envelope,
@@ -229,12 +257,15 @@ def write_and_compare(
         )
         assert message_from_bytes(message.data).items() == message_from_bytes(plain.data).items()
         assert_reads_as_rendered(runtime, letter, to, message.data)
-        assert_clean_on_the_wire(message.data)
+        assert_clean_on_the_wire(message.data, message.envelope)
     return writer
 
 
-audiences = st.lists(recipients, min_size=1, max_size=3).map(
-    lambda people: [somebody(values, position=number) for number, values in enumerate(people, start=5)]
+audiences = st.lists(st.tuples(recipients, addresses), min_size=1, max_size=3).map(
+    lambda people: [
+        somebody(values, position=number, email=f"p{number}@b.example" if email is None else email)
+        for number, (values, email) in enumerate(people, start=5)
+    ]
 )
 
 
@@ -259,14 +290,105 @@ def test_a_letter_that_only_prints_what_is_free_is_compiled_and_reads_as_rendere
     assert writer.per_recipient_because is None
 
 
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filtered_value_reads_as_rendered_or_fails_that_recipient_alone(
+    runtime: Runtime, letters: dict[str, CampaignLetter], name: str
+) -> None:
+    letter = own_letter(
+        letters["startpakke"],
+        f"{{{{ recipient.name|{name} }}}} {{{{ recipient.role|default('')|{name} }}}}",
+    )
+    odd = [None, "", *HOSTILE[::4]]
+    write_and_compare(runtime, letter, [somebody(replace(PLAIN, name=value)) for value in odd])
+
+
+@pytest.fixture(scope="module")
+def sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """A strict mail server with its record, and its port."""
+    folder = tmp_path_factory.mktemp("sink")
+    with serving(folder, keep=10_000) as port:
+        yield folder, port
+
+
+async def hand_over(mails: Sequence[Mail], port: int, options: str) -> Account:
+    relay = parse_relay(f"smtp://127.0.0.1:{port}?starttls=never&connections=2&{options}")
+    account = Account(mails)  # type: ignore[arg-type]
+    pool = RelayPool([relay], greet_as="brev.example", patience=QUICK)
+    await pool.send(account)
+    await pool.close()
+    return account
+
+
+@settings(max_examples=50)
+@given(
+    letter=st.one_of(
+        st.sampled_from(LETTERS),
+        st.tuples(COMPILABLE.templates(), st.sampled_from(["Til {{ recipient.name }}", "x"])),
+        st.tuples(ANY_USE.templates(), ANY_USE.templates()),
+    ),
+    audience=audiences,
+    options=st.sampled_from(["chunking=1", "chunking=4"]),
+)
+def test_each_letter_that_leaves_is_one_message_at_the_relay_and_reads_as_rendered(
+    runtime: Runtime,
+    letters: dict[str, CampaignLetter],
+    sink: tuple[Path, int],
+    letter: str | tuple[str, str],
+    audience: list[Addressee],
+    options: str,
+) -> None:
+    """Whatever stands in values and addresses: nobody else gets a letter, and nobody gets two."""
+    if isinstance(letter, str):
+        sent = with_all_there_is(letters[letter], hosted=True)
+    else:
+        sent = own_letter(letters["startpakke"], letter[0], subject=letter[1])
+    writer = LetterWriter(runtime.letter_tools, sent)
+    written: dict[str, tuple[Addressee, Message]] = {}
+    for to in audience:
+        with suppress(RecipientValueError, LetterError, UnicodeError):
+            message = writer.write(to)
+            written[message.envelope.recipient] = to, message
+    folder, port = sink
+    record = folder / RECORD
+    before = len(record.read_text().splitlines())
+
+    mails = [Mailed(message.envelope, message.data) for _, message in written.values()]
+    account = asyncio.run(hand_over(mails, port, options))
+
+    assert not account.out
+    assert len(account.told) == len(written), "each came back, and once"
+    rows = [line.split("\t") for line in record.read_text().splitlines()[before:]]
+    taken = [to for to, code in account.codes.items() if code == 250]
+    assert sorted(row[1] for row in rows) == sorted(taken)
+    assert {to for to in written if is_usual(to)} <= {*taken}
+    for _, recipient, message_id, sender, _, file in rows:
+        to, message = written[recipient]
+        assert (sender, message_id) == (message.envelope.sender, f"<{message.message_id}>")
+        data = (folder / file).read_bytes()
+        assert data == message.data
+        if isinstance(letter, tuple):
+            assert_reads_as_rendered(runtime, sent, to, data)
+
+
+def is_usual(address: str) -> bool:
+    """Whether any relay knows such addresses."""
+    return re.fullmatch(r"[\w.+'-]{1,64}@[a-z0-9.-]+\.example", address, re.ASCII) is not None
+
+
 def assert_compiled_as_rendered(
     runtime: Runtime, letter: CampaignLetter, audience: Sequence[Addressee]
 ) -> None:
     """Every copy is filled into a compiled variant, and reads as rendering and composing it would."""
     writer = LetterWriter(runtime.letter_tools, letter)
     for to in audience:
-        data = writer.write(to).data
         rendered = render_letter(runtime.letter_tools, letter, to)
+        try:
+            message = writer.write(to)
+        except UnicodeError:
+            with pytest.raises(UnicodeError):
+                write_message(runtime.letter_tools, letter, to, rendered)
+            continue
+        data = message.data
         plain = message_from_bytes(write_message(runtime.letter_tools, letter, to, rendered).data)
         ours = message_from_bytes(data)
         assert ours.items() == plain.items()
@@ -275,7 +397,7 @@ def assert_compiled_as_rendered(
             if not mine.is_multipart():
                 read = [as_lines(part.get_payload(decode=True).decode()) for part in (mine, theirs)]
                 assert as_met(read[0]) == as_met(read[1])
-        assert_clean_on_the_wire(data)
+        assert_clean_on_the_wire(data, message.envelope)
     assert writer.per_recipient_because is None
 
 
@@ -617,8 +739,8 @@ def test_a_letter_weighs_what_is_written(
     for to in [*audience, *(replace(to, position=position) for to in audience)]:
         try:
             size = len(writer.write(to).data)
-        except (RecipientValueError, LetterError) as failed:
-            with pytest.raises(type(failed)):
+        except (RecipientValueError, LetterError, UnicodeError) as failed:
+            with pytest.raises(UnicodeError if isinstance(failed, UnicodeError) else type(failed)):
                 writer.weigh(to)
         else:
             assert writer.weigh(to)[1] == size

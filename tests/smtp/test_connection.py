@@ -61,6 +61,7 @@ class Bench:
             patience=Patience(),
             changed=lambda: None,
             failed=self.errors.append,
+            not_noted=self.errors.append,
         )
         self.account = Account(letters(count, domains=count))
         self.line.feed = self.account

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from mailer.smtp.envelope import Mail
 from mailer.smtp.patience import Patience
 from mailer.smtp.pool import RelayPool
-from mailer.smtp.relays import parse_relay
+from mailer.smtp.relays import Relay, parse_relay
+from mailer.smtp.replies import Reply
 from tests.smtp.scripted import ALL, CUT, SILENCE, Account, Script, letter, letters, serving
 from tests.smtp.talking import QUICK, check, pool_for, send_over, slow, url
 
@@ -744,6 +746,123 @@ def test_an_error_of_the_feed_ends_the_sending_and_comes_out_of_it(moment: str) 
             again = Account(letters(3, data=b"again\r\n"))
             await pool.send(again)
             assert set(again.codes.values()) == {250}
+            await pool.close()
+
+    run(scenario)
+
+
+class FailsOnce(Account):
+    """Fails to give one mail, or at being told of one."""
+
+    def __init__(self, count: int, *, at: str, when: int) -> None:
+        super().__init__(letters(count, domains=10))
+        self.at, self.calls_left = at, when
+
+    def _fail_when_due(self, moment: str) -> None:
+        self.calls_left -= moment == self.at
+        if moment == self.at and self.calls_left == 0:
+            raise ZeroDivisionError
+
+    def next_mail(self, relay: Relay) -> Mail | None:
+        assert self.at != "next_mail" or self.calls_left > 0, "nothing is begun after it failed"
+        self._fail_when_due("next_mail")
+        return super().next_mail(relay)
+
+    def dot_leaves(self, mail: Mail, relay: Relay) -> bool:
+        self._fail_when_due("dot_leaves")
+        return super().dot_leaves(mail, relay)
+
+    def answered(self, mail: Mail, relay: Relay, reply: Reply) -> None:
+        self._fail_when_due("answered")
+        super().answered(mail, relay, reply)
+
+
+@pytest.mark.parametrize("options", ["", "&chunking=4"])
+@pytest.mark.parametrize("when", [1, 4, 5, 11, 24])
+@pytest.mark.parametrize("extensions", [(*ALL, "CHUNKING"), (*ALL[1:], "CHUNKING")])
+def test_a_letter_that_cannot_be_given_leaves_no_other_in_doubt(
+    extensions: tuple[str, ...], when: int, options: str
+) -> None:
+    """What is under way comes to its end, also on the connection that asked for the letter."""
+
+    async def scenario() -> None:
+        script = Script(extensions=extensions, delay_dot=0.02)
+        account = FailsOnce(60, at="next_mail", when=when)
+        account.keeps = False
+        async with serving(script):
+            pool = pool_for(script, options=f"connections=4{options}")
+            with pytest.raises(ZeroDivisionError):
+                await pool.send(account)
+            check(script, account)
+            assert len(account.codes) == when - 1, "all that was given out was sent"
+            assert account.noted == {*account.codes}
+
+            again = Account(letters(3, data=b"again\r\n"))
+            await pool.send(again)
+            assert set(again.codes.values()) == {250}
+            await pool.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("options", ["", "&chunking=4"])
+@pytest.mark.parametrize("moment", ["dot_leaves", "answered"])
+def test_an_error_about_one_letter_leaves_those_of_other_connections_in_no_doubt(
+    moment: str, options: str
+) -> None:
+    async def scenario() -> None:
+        script = Script(extensions=(*ALL, "CHUNKING"), delay_dot=0.02)
+        account = FailsOnce(60, at=moment, when=10)
+        async with serving(script):
+            pool = pool_for(script, options=f"connections=4{options}")
+            with pytest.raises(ZeroDivisionError):
+                await pool.send(account)
+            in_doubt = [to for to, told in account.told.items() if told[-1] == "lost"]
+            at_most = 4 if options else 1
+            assert len(in_doubt) + len(account.out) <= at_most, "those of the one connection"
+            for to, reply in account.replies.items():
+                assert script.accepted.count(to) == (reply.code == 250)
+            await pool.close()
+
+    run(scenario)
+
+
+def test_after_an_error_a_stop_still_cuts_what_takes_too_long() -> None:
+    async def scenario() -> None:
+        script = Script(replies={"DOT p0@d0.example": SILENCE})
+        account = FailsOnce(60, at="next_mail", when=8)
+        async with serving(script):
+            pool = pool_for(script, options="connections=4", patience=slow(dot=60))
+            sending = asyncio.create_task(pool.send(account))
+            await asyncio.sleep(0.3)
+            assert not sending.done()
+            assert account.calls_left == 0
+            pool.stop(within=0.1)
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(sending, 2)
+            assert account.told["p0@d0.example"] == ["lost"]
+            assert account.codes
+            await pool.close()
+
+    run(scenario)
+
+
+def test_a_feed_that_fails_again_is_told_nothing_more() -> None:
+    class Failing(Account):
+        calls = 0
+
+        def answered(self, mail: Mail, relay: Relay, reply: Reply) -> None:
+            self.calls += 1
+            raise ZeroDivisionError(self.calls)
+
+    async def scenario() -> None:
+        script = Script(delay_dot=0.02)
+        account = Failing(letters(60, domains=10))
+        async with serving(script):
+            pool = pool_for(script, options="connections=4")
+            with pytest.raises(ZeroDivisionError, match="1"):
+                await pool.send(account)
+            assert account.calls <= 2
             await pool.close()
 
     run(scenario)
