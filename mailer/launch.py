@@ -17,11 +17,14 @@ from mailer.campaigns.timetable import Timetable, Wishes, plan_parts
 from mailer.foundation.clock import real_now
 from mailer.foundation.settings import SettingsError, TrackingMode
 from mailer.rendering.enclosures import Enclosure
-from mailer.sending.checks import check_events, check_settings
+from mailer.rendering.errors import LetterError, LetterNotFound
+from mailer.sending.checks import check_events, check_settings, check_tracking
+from mailer.sending.examining import Audience
 from mailer.sending.findings import Finding, Gravity
 from mailer.sending.frozen import CampaignLetter, FrozenChange
 from mailer.sending.preflight import NOBODY, try_samples
 from mailer.sending.preparing import prepare_letter
+from mailer.sending.proving import TooManyKinds, prove_letter
 from mailer.sending.tools import LaunchTools
 from mailer.sending.withholding import is_withheld
 from recipients.runs import require_no_import_running
@@ -29,6 +32,10 @@ from recipients.segments import find_segment, select_segment
 
 _MOST_TOLD = 3
 _AT_ONCE = Wishes()
+
+
+class NotProved(LaunchRefused):
+    """A preflight has to look at the letter first: it is of too many kinds to prove here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +93,17 @@ def launch_campaign(
         NotAllowedNow: the campaign is no draft.
         ImportRunning: recipients are being imported.
         SettingsError: there is no sender, no relay, or the public address is not fit to be sent.
-        LetterNotFound, LetterError: the letter cannot be rendered.
+        LetterNotFound, LetterError: a part of the letter is missing, or is no template.
         LaunchRefused: it would reach nobody, invite to events that are over, or read wrong to somebody.
+        NotProved: as that, because a preflight has to look at the letter first.
         BadTimetable: it would take more than a year.
     """
     _require_draft(campaign)
     require_no_import_running(db, real_now())
-    require_sending_settings(tools)
-    recipients = select_segment(find_segment(db, campaign.segment).rule if campaign.segment else None)
-    letter = prepare_letter(tools.letters, db, campaign, now=now)
-    notes = _refuse_errors(campaign, check_events(db, letter))
-    notes += _prove(tools, db, campaign, letter, recipients)
+    letter, notes = prepare_launch(tools, db, campaign, now=now)
+    rule = find_segment(db, campaign.segment).rule if campaign.segment else None
+    notes += _prove(tools, db, campaign, letter, rule)
+    recipients = select_segment(rule)
     audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=at, wishes=wishes)
     if audience == 0:
         raise LaunchRefused(NOBODY)
@@ -159,7 +166,7 @@ def launch_notice(
         enclosures=notice.enclosures,
         files=notice.files,
     )
-    notes = _prove(tools, db, campaign, letter, recipients)
+    notes = _refuse_errors(campaign, try_samples(tools.letters, db, letter, recipients).findings)
     audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=None)
     return Launched(campaign.id, campaign.name, audience, campaign.state, tuple(notes), 1, now, now)
 
@@ -168,11 +175,39 @@ def require_sending_settings(tools: LaunchTools) -> None:
     """Return if letters could leave.
 
     Raises:
-        SettingsError: there is no sender or relay, or the public address is not fit to be sent.
+        SettingsError: there is no sender or relay, or the public address is not fit to be sent; the
+            message tells all of it.
     """
-    for finding in check_settings(tools.settings, tools.relays):
-        if finding.gravity is Gravity.ERROR:
-            raise SettingsError(finding.detail)
+    if errors := _in_words(check_settings(tools.settings, tools.relays), Gravity.ERROR):
+        raise SettingsError("; ".join(errors))
+
+
+def prepare_launch(
+    tools: LaunchTools, db: Session, campaign: Campaign, *, now: datetime
+) -> tuple[CampaignLetter, list[str]]:
+    """The letter as it would be frozen now, and what somebody may want to know; nothing is stored.
+
+    All that stands in the way around the letter is told at once.
+
+    Args:
+        now: the clock people see.
+
+    Raises:
+        SettingsError: there is no sender, no relay, or the public address is not fit to be sent.
+        LetterNotFound, LetterError: a part of the letter is missing, or is no template.
+        LaunchRefused: it invites to events that are over, or is tracked without a legal basis.
+    """
+    errors = _in_words(check_settings(tools.settings, tools.relays), Gravity.ERROR)
+    try:
+        letter = prepare_letter(tools.letters, db, campaign, now=now)
+    except (LetterNotFound, LetterError) as broken:
+        if errors:
+            raise SettingsError("; ".join([*errors, str(broken)])) from broken
+        raise
+    findings = [*check_tracking(campaign), *check_events(db, letter)]
+    if errors:
+        raise SettingsError("; ".join([*errors, *_in_words(findings, Gravity.ERROR)]))
+    return letter, _refuse_errors(campaign, findings)
 
 
 def _freeze(
@@ -255,15 +290,29 @@ def _prove(
     db: Session,
     campaign: Campaign,
     letter: CampaignLetter,
-    recipients: Select[int],
+    rule: str | None,
 ) -> list[str]:
-    """Try the letter on one recipient of each kind, and return what somebody may want to know.
+    """Look at the letter as everybody in the segment would get it; what somebody may want to know.
+
+    A few whose letters cannot be written hold up nobody else's; where they are more than the others, it
+    is the letter that is wrong.
 
     Raises:
-        LetterError: the letter asks for something nobody has.
-        LaunchRefused: a reader would find something wrong.
+        LaunchRefused: a reader would find something wrong, or get no letter.
+        NotProved: a preflight has to look at it first.
     """
-    return _refuse_errors(campaign, try_samples(tools.letters, db, letter, recipients).findings)
+    audience = Audience(campaign.id, rule, frozen=False)
+    try:
+        verdict = prove_letter(tools.letters, db, letter, audience)
+    except TooManyKinds:
+        raise NotProved(
+            f"its copies differ too much to be looked at in passing, and no preflight has seen them as"
+            f" they are now: run  mailer campaign preflight {campaign.name}"
+        ) from None
+    left_behind = sum(finding.recipients or 0 for finding in verdict.unwritable)
+    skipped = verdict.unwritable if left_behind <= verdict.writable else ()
+    notes = _refuse_errors(campaign, [each for each in verdict.findings if each not in skipped])
+    return notes + [f"{_sentence(finding)}: failed when their turn comes" for finding in skipped]
 
 
 def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]:
@@ -272,10 +321,8 @@ def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]
     Raises:
         LaunchRefused: there are errors; the message tells the first of them, and where to go on.
     """
-    told: dict[Gravity, list[str]] = {gravity: [] for gravity in Gravity}
-    for finding in findings:
-        told[finding.gravity].append(finding.detail)
-    errors = told[Gravity.ERROR]
+    findings = list(findings)
+    errors = _in_words(findings, Gravity.ERROR)
     if errors:
         more = f"; and {len(errors) - _MOST_TOLD} more" if len(errors) > _MOST_TOLD else ""
         remedy = (  # what goes by itself leaves no campaign behind that one could look at
@@ -284,7 +331,18 @@ def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]
             else f"see  mailer campaign preflight {campaign.name}"
         )
         raise LaunchRefused(f"{'; '.join(errors[:_MOST_TOLD])}{more}: {remedy}")
-    return told[Gravity.WARNING]
+    return _in_words(findings, Gravity.WARNING)
+
+
+def _in_words(findings: Iterable[Finding], gravity: Gravity) -> list[str]:
+    return [_sentence(finding) for finding in findings if finding.gravity is gravity]
+
+
+def _sentence(finding: Finding) -> str:
+    """``the recipient has no attribute 'nr' (63 letters)``."""
+    if finding.recipients is None:
+        return finding.detail
+    return f"{finding.detail} ({finding.recipients:,} letter{'' if finding.recipients == 1 else 's'})"
 
 
 def _tracking_of(db: Session, event_slug: str | None) -> tuple[TrackingMode, str | None]:

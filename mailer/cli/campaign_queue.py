@@ -26,13 +26,15 @@ from mailer.cli.output import (
     count_of,
     json_option,
     print_json,
+    progress,
     runtime_of,
     say,
     say_not_rung,
     yes_option,
 )
-from mailer.launch import Launched, launch_campaign, require_sending_settings
+from mailer.launch import Launched, NotProved, launch_campaign, prepare_launch
 from mailer.runtime import Runtime
+from mailer.sending.preflight import Looking, preflight
 from mailer.tasks.ring import ring
 from recipients.models import Recipient
 from recipients.segments import find_segment, select_segment
@@ -94,6 +96,10 @@ def queue(
 ) -> None:
     """Launch a draft: freeze letter and audience, begin to send.
 
+    Refuses on what preflight calls an error; but where a minority's letters cannot be written, theirs alone
+    are failed. A letter whose copies differ too much to be looked at in
+    passing goes through a preflight first, unless it has been through one as it is now.
+
     With --spread, a part leaves about once a minute. With --hours or --workdays, letters that were
     refused for now wait for them too.
     """
@@ -107,11 +113,12 @@ def queue(
                 f" see  mailer campaign status {name}"
             )
         whom = _whom(db, row.segment, runtime.settings.allowed_patterns)
-    require_sending_settings(runtime.launch_tools)
+        prepare_launch(runtime.launch_tools, db, row, now=runtime.clock.now())
     confirm(f"Send {row.letter} to {whom}?", yes=yes)
-    try:
+
+    def launch() -> Launched:
         with runtime.database.write() as db:
-            launched = launch_campaign(
+            return launch_campaign(
                 runtime.launch_tools,
                 db,
                 find_campaign(db, name),
@@ -119,6 +126,13 @@ def queue(
                 at=at,
                 wishes=Wishes(span, hours, workdays),
             )
+
+    try:
+        try:
+            launched = launch()
+        except NotProved:
+            _look_at_all(runtime, name)
+            launched = launch()
     except BadTimetable as error:
         raise click.UsageError(f"--spread {error}") from error
     rung = launched.state == CampaignState.SENDING and ring(runtime.settings, [launched.campaign_id])
@@ -140,6 +154,21 @@ def queue(
     if launched.state == CampaignState.SENDING and not rung:
         say_not_rung()
     say(f"{_plan(launched, runtime)}; follow with  mailer campaign status {name} --watch")
+
+
+def _look_at_all(runtime: Runtime, name: str) -> None:
+    """A preflight, whose verdict the launch reads."""
+    say("the letter's copies differ too much to be looked at in passing: looking at every one first")
+    tools = runtime.launch_tools
+    with progress("letters looked at") as done:
+        preflight(
+            tools.letters,
+            tools.relays,
+            runtime.database,
+            name,
+            now=runtime.clock.now(),
+            looking=Looking(progress=lambda so_far, _: done(so_far)),
+        )
 
 
 def _plan(launched: Launched, runtime: Runtime) -> str:

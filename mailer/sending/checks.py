@@ -1,12 +1,13 @@
-"""The checks a launch and a preflight share: of the settings, the events, a signature, a header."""
+"""The checks a launch and a preflight share: of the settings, tracking, the events, a header."""
 
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.models import Campaign
 from mailer.events.catalogue import list_events
-from mailer.foundation.settings import Settings, SettingsError
+from mailer.foundation.settings import Settings, SettingsError, TrackingMode
 from mailer.sending.findings import Finding, error, warning
 from mailer.sending.frozen import CampaignLetter
 from mailer.sending.letters import dkim_signer
@@ -55,6 +56,12 @@ def check_settings(settings: Settings, relays: Sequence[Relay]) -> Iterator[Find
                     f"letters are signed for {key.domain}, and the sender's domain is another: such a"
                     " signature does not count for DMARC (RFC 7489 §3.1.1)",
                 )
+
+
+def check_tracking(campaign: Campaign) -> Iterator[Finding]:
+    """Whether there is a reason on record for telling one reader from another (GDPR art. 6)."""
+    if campaign.tracking == TrackingMode.PERSONAL and not campaign.legal_basis:
+        yield error("tracking", "personal tracking has no legal basis recorded with the campaign")
 
 
 def check_events(db: Session, letter: CampaignLetter) -> Iterator[Finding]:

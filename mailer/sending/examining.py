@@ -1,11 +1,11 @@
 """Every letter of a campaign written and looked at, range by range, in several processes."""
 
+import functools
 import multiprocessing
 import os
-import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
@@ -26,11 +26,12 @@ from mailer.rendering.letter import Letter, RenderedLetter
 from mailer.rendering.source import DEFAULT_LANGUAGE
 from mailer.rendering.values import Attributes
 from mailer.sending.addressees import NOBODY, Addressee, Needs, addressees, read_addressee
-from mailer.sending.findings import Finding, Flaw, Gravity
+from mailer.sending.findings import Example, Finding, Flaw, Gravity, masked
 from mailer.sending.frozen import CampaignLetter
 from mailer.sending.letters import LetterTools, read_templates, render_letter, write_message
 from mailer.sending.oddities import oddity
 from mailer.sending.reading import Reader
+from mailer.sending.redaction import redact
 from mailer.sending.writer import LetterWriter
 from mailer.tracking.tokens import Tokens
 from recipients.models import Recipient
@@ -43,7 +44,6 @@ _MOST_PROCESSES = 4
 _MOST_EXAMPLES = 5
 _TEXTS = ("name", "organisation", "workplace")
 _ATTRIBUTES = "attributes."
-_LONGEST_DETAIL = 300
 TOO_LARGE_BYTES = 10_000_000
 """Most mail servers take no more (RFC 1870 lets each say how much it takes)."""
 
@@ -72,12 +72,16 @@ class Audience:
         """By what the audience is read in ranges: positions once frozen, else recipients' ids."""
         return Delivery.position if self.frozen else Recipient.id
 
-    def between(self, first: int, last: int, needs: Needs) -> Select[Any]:
-        """One range: the columns of ``addressees``, and the recipient's id behind them."""
+    def reading(self, needs: Needs) -> Select[Any]:
+        """The columns of ``addressees``, and the recipient's id behind them."""
         columns = list(addressees(needs).selected_columns)
         if not self.frozen:
             columns[:3] = [self.number, literal(0), null()]
-        return self.columns(*columns, Recipient.id).where(self.number.between(first, last))
+        return self.columns(*columns, Recipient.id)
+
+    def between(self, first: int, last: int, needs: Needs) -> Select[Any]:
+        """The same of one range."""
+        return self.reading(needs).where(self.number.between(first, last))
 
 
 @dataclass(slots=True)
@@ -124,6 +128,27 @@ class Tally:
             self.counts[kind] = self.counts.get(kind, 0) + count
             kept = self.examples.setdefault(kind, [])
             kept += other.examples[kind][: _MOST_EXAMPLES - len(kept)]
+
+    def about_recipients(self, *, show: bool) -> Iterator[Finding]:
+        """What is wrong with recipients, most frequent first.
+
+        Args:
+            show: whether examples carry whole addresses.
+        """
+        for (check, gravity, detail), count in sorted(self.counts.items(), key=lambda item: -item[1]):
+            shown = [
+                Example(number, address if show else masked(address))
+                for number, address in self.examples[check, gravity, detail]
+            ]
+            yield Finding(check, gravity, detail, count, tuple(shown))
+
+    def errors(self) -> list[Finding]:
+        """The errors among them, without examples."""
+        return [
+            replace(finding, examples=())
+            for finding in self.about_recipients(show=False)
+            if finding.gravity is Gravity.ERROR
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +209,8 @@ def examine_all(
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         processes = min(cores, _MOST_PROCESSES) if total > _WORTH_A_POOL else 1
     if processes == 1:
-        examiner = Examiner(task, database)
-        yield from (examiner.examine(first, last) for first, last, _ in ranges)
+        examiner = Examiner(task)
+        yield from (examiner.examine_range(database, first, last) for first, last, _ in ranges)
         return
     spawning = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=spawning, initializer=_begin, initargs=(task,))
@@ -198,30 +223,48 @@ def examine_all(
 class Examiner:
     """Writes letters as the sender would, and looks at each."""
 
-    def __init__(self, task: Task, database: Database) -> None:
+    def __init__(self, task: Task) -> None:
         """Read the letter and how it uses its recipients."""
         settings = Settings.model_construct(**{**task.settings, "dkim": None})
         source = task.letter["letter"]
         self._letter = CampaignLetter(**{**task.letter, "letter": Letter(source)})
         self._tools = LetterTools(settings, Tokens(settings.signing_keys), task.folders)
-        self._task, self._database = task, database
+        self._task = task
         self._writer = LetterWriter(self._tools, self._letter)
         self._uses = read_uses(source)
         self._fields = {language: _fields_of(use) for language, use in self._uses.items()}
         self._variants: dict[int, Variant] = {}
         self._reader = Reader(self._letter, settings.public_url)
 
-    def examine(self, first: int, last: int) -> Tally:
+    @property
+    def needs(self) -> Needs:
+        """What has to be read of recipients."""
+        return self._writer.needs
+
+    def examine_range(self, database: Database, first: int, last: int) -> Tally:
         """What is wrong with the letters of one range."""
+        with database.read() as db:
+            rows = db.execute(self._task.audience.between(first, last, self.needs)).all()
+        return self.examine(rows)
+
+    def examine(
+        self, rows: Iterable[Sequence[Any]], stands_for: Mapping[int, int] | None = None
+    ) -> Tally:
+        """What is wrong with these letters.
+
+        Args:
+            rows: as ``Audience.reading`` has them.
+            stands_for: by recipient, how many get a letter like theirs; each counts for one without.
+        """
         tally = Tally()
-        with self._database.read() as db:
-            rows = db.execute(self._task.audience.between(first, last, self._writer.needs)).all()
         for row in rows:
-            self._examine_one(tally, read_addressee(row), row[-1])
+            recipient = row[-1]
+            count = 1 if stands_for is None else stands_for[recipient]
+            self._examine_one(tally, read_addressee(row), recipient, count)
         tally.because = self._writer.per_recipient_because
         return tally
 
-    def _examine_one(self, tally: Tally, to: Addressee, recipient: int) -> None:
+    def _examine_one(self, tally: Tally, to: Addressee, recipient: int, count: int) -> None:
         found = list(self._flaws_of(to))
         try:
             size = self._weigh(tally, to) + self._task.overhead
@@ -236,7 +279,7 @@ class Examiner:
             if size > self._tools.settings.largest_letter:
                 found.append(self._oversize(size))
         for flaw in found:
-            self._note(tally, to, recipient, flaw)
+            self._note(tally, to, recipient, flaw, count)
 
     def _weigh(self, tally: Tally, to: Addressee) -> int:
         """The bytes of one letter; each variant, and each rendered alone, is read as by its reader."""
@@ -315,31 +358,15 @@ class Examiner:
     def _use_of(self, to: Addressee) -> FieldUse:
         return self._uses.get(to.values.language) or self._uses[DEFAULT_LANGUAGE]
 
-    def _note(self, tally: Tally, to: Addressee, recipient: int, kind: tuple[str, Gravity, str]) -> None:
-        tally.counts[kind] = tally.counts.get(kind, 0) + 1
+    def _note(
+        self, tally: Tally, to: Addressee, recipient: int, kind: tuple[str, Gravity, str], count: int
+    ) -> None:
+        tally.counts[kind] = tally.counts.get(kind, 0) + count
         examples = tally.examples.setdefault(kind, [])
         if len(examples) < _MOST_EXAMPLES:
             examples.append((recipient, to.email))
         if self._task.list_flaws:
             tally.flaws.append(Flaw(recipient, to.email, *kind))
-
-
-def redact(detail: str, to: Addressee) -> str:
-    """The words without what they tell of the recipient: values, and words of them, become ``…``."""
-    values = to.values
-    personal = [
-        to.email,
-        values.name,
-        values.workplace,
-        values.organisation,
-        *values.attributes.values(),
-    ]
-    words = {word for value in personal if value for word in (str(value), *str(value).split())}
-    words = {word for word in words if len(word) > 1}
-    if words:
-        longest_first = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-        detail = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", "…", detail, flags=re.IGNORECASE)
-    return detail[:_LONGEST_DETAIL]
 
 
 def _fields_of(use: FieldUse) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -354,16 +381,16 @@ def _fields_of(use: FieldUse) -> tuple[tuple[str, ...], frozenset[str]]:
 
 def _begin(task: Task) -> None:
     """Prepare a process of the pool; it ends with the one that began it, and leaves Ctrl-C to it."""
-    global _examiner  # noqa: PLW0603 - what a pool's process knows of its task
+    global _examine_here  # noqa: PLW0603 - what a pool's process knows of its task
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     database_url = Settings.model_construct(**task.settings).database
-    _examiner = Examiner(task, open_database(database_url))
+    _examine_here = functools.partial(Examiner(task).examine_range, open_database(database_url))
 
 
-_examiner: Examiner | None = None
+_examine_here: Callable[[int, int], Tally] | None = None
 
 
 def _end_with(sentinel: int) -> None:
@@ -372,5 +399,5 @@ def _end_with(sentinel: int) -> None:
 
 
 def _examine(numbers: tuple[int, int]) -> Tally:
-    assert _examiner is not None
-    return _examiner.examine(*numbers)
+    assert _examine_here is not None
+    return _examine_here(*numbers)

@@ -12,26 +12,27 @@ from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Campaign, CampaignState
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database
-from mailer.foundation.settings import SettingsError, TrackingMode
+from mailer.foundation.settings import SettingsError
 from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.sending.addressees import sample_addressee
-from mailer.sending.checks import check_events, check_header, check_settings
+from mailer.sending.checks import check_events, check_header, check_settings, check_tracking
 from mailer.sending.examining import (
     RANGE,
     TOO_LARGE_BYTES,
     Audience,
     Tally,
     examine_all,
-    redact,
     seal,
     split_audience,
 )
-from mailer.sending.findings import Example, Finding, Flaw, Gravity, error, masked, warning
+from mailer.sending.findings import Finding, Flaw, Gravity, error, warning
 from mailer.sending.forecast import Forecast, forecast
 from mailer.sending.frozen import CampaignLetter, open_letter
 from mailer.sending.letters import LetterTools, Message, dkim_signer, render_letter, write_message
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.reading import Reader
+from mailer.sending.redaction import redact
+from mailer.sending.verdicts import Verdict, keep_verdict, stamp_of
 from mailer.sending.withholding import is_withheld
 from mailer.smtp.relays import Relay
 from recipients.errors import ImportRunning
@@ -118,7 +119,9 @@ def preflight(
     now: datetime,
     looking: Looking | None = None,
 ) -> Preflight:
-    """Write every letter of a campaign and look at each; nothing is stored or sent.
+    """Write every letter of a campaign and look at each; nothing is sent.
+
+    What is wrong with a draft is kept in the state folder: a launch takes this word for it.
 
     Args:
         now: the clock people see.
@@ -138,13 +141,18 @@ def preflight(
         ranges = split_audience(db, audience, looking.range_size)
         trial = _trial(db, audience, tools.settings.allowed_patterns)
         letter, samples = _open(plain, db, campaign, audience, now=now)
-    findings += samples.findings
+        stamp = (
+            stamp_of(db, tools.settings, letter, audience) if letter and not audience.frozen else None
+        )
     findings += _check_audience(audience, sum(count for _, _, count in ranges), trial)
     total = Tally()
     if letter is not None:
         total = _examine(tools, plain, database, letter, audience, ranges, samples, looking)
-    findings += total.findings
-    findings += _about_recipients(total, show=looking.show_recipients)
+    found = (*samples.findings, *total.findings, *total.about_recipients(show=looking.show_recipients))
+    if letter is not None and stamp is not None:
+        verdict = Verdict((*samples.findings, *total.findings, *total.errors()), total.letters)
+        keep_verdict(tools.settings.state_dir, letter.campaign_id, stamp, verdict)
+    findings += found
     with database.read() as db:
         foreseen = _foresee(db, tools, relays, audience, ranges, trial, total, now=now)
     return Preflight(
@@ -182,7 +190,7 @@ def try_samples(
         recipients: ids; the suppressed may be among them.
 
     Raises:
-        LetterError: the letter asks for something nobody has.
+        LetterError: it can be written to nobody it was tried on.
     """
     kinds = (
         select(func.min(Recipient.id))
@@ -192,6 +200,7 @@ def try_samples(
     reader = Reader(letter, tools.settings.public_url)
     findings: dict[Finding, None] = {}
     lacking: RecipientValueError | None = None
+    broken: LetterError | None = None
     message: Message | None = None
     for recipient in db.scalars(select(Recipient).where(Recipient.id.in_(kinds))):
         to = sample_addressee(db, recipient)
@@ -201,10 +210,15 @@ def try_samples(
         except RecipientValueError as error_of_one:
             lacking = error_of_one
             continue
+        except LetterError as error_at_its_values:
+            broken = error_at_its_values
+            continue
         except UnicodeError:
             continue
         for finding in (*reader.read(rendered), *check_header(message.data)):
             findings[replace(finding, detail=redact(finding.detail, to))] = None
+    if broken is not None and message is None:
+        raise broken
     if lacking is not None and message is None:
         name = letter.letter.source.name
         findings[
@@ -226,8 +240,7 @@ def _audience(db: Session, campaign: Campaign) -> Audience:
 
 
 def _check_campaign(db: Session, campaign: Campaign) -> Iterator[Finding]:
-    if campaign.tracking == TrackingMode.PERSONAL and not campaign.legal_basis:
-        yield error("tracking", "personal tracking has no legal basis recorded with the campaign")
+    yield from check_tracking(campaign)
     try:
         require_no_import_running(db, real_now())
     except ImportRunning as running:
@@ -312,13 +325,6 @@ def _signature_bytes(tools: LetterTools, letter: CampaignLetter, message: Messag
     if signer is None or message is None:
         return 0
     return len(signer.sign([message.data], at=letter.dated_at))
-
-
-def _about_recipients(total: Tally, *, show: bool) -> Iterator[Finding]:
-    for (check, gravity, detail), count in sorted(total.counts.items(), key=lambda item: -item[1]):
-        examples = total.examples[check, gravity, detail]
-        shown = [Example(number, address if show else masked(address)) for number, address in examples]
-        yield Finding(check, gravity, detail, count, tuple(shown))
 
 
 def _foresee(

@@ -9,14 +9,19 @@ import pytest
 from sqlalchemy import select, update
 
 from mailer.campaigns.account import count_states, reconcile
+from mailer.campaigns.attention import Trouble, find_alarms
 from mailer.campaigns.ledger import FenceMoved, Outcome, finalise_batch
 from mailer.campaigns.lifecycle import cancel_campaign, find_campaign, pause_campaign, resume_campaign
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
 from mailer.foundation.clock import real_now
 from mailer.launch import Launched, LaunchRefused, launch_campaign
 from mailer.runtime import Runtime
+from mailer.sending.addressees import Addressee
 from mailer.sending.claims import claim_batch, take_over_claim
+from mailer.sending.frozen import open_letter
+from mailer.sending.letters import Message
 from mailer.sending.work import send_batches, sweep
+from mailer.sending.writer import LetterWriter
 from recipients.models import Recipient, SuppressionReason
 from recipients.suppression import suppress
 from tests.conftest import NOW
@@ -34,7 +39,8 @@ def launch(runtime: Runtime, *addresses: str, **values: object) -> Launched:
         for address in addresses:
             make_recipient(db, address=address)
         campaign = make_campaign(db, name="brev", **values)
-        return launch_campaign(runtime.launch_tools, db, campaign, now=NOW)
+        tools = runtime.launch_tools
+        return launch_campaign(tools, db, campaign, now=NOW)
 
 
 def work(runtime: Runtime, launched: Launched) -> bool:
@@ -421,6 +427,105 @@ def test_who_lacks_what_the_letter_needs_fails_alone(
     work(runtime, launched)
 
     assert states(runtime) == {"a@kommune.example": "sent", "b@kommune.example": "failed"}
+
+
+def poisoned(runtime: Runtime, count: int) -> Launched:
+    """A launched letter that one recipient in the middle, as they are since, makes fail."""
+    with runtime.database.write() as db:
+        for number in range(count):
+            make_recipient(db, address=f"p{number}@d{number % 7}.example", workplace="Skødstrup Skole")
+    launched = launch(runtime, letter="egen")
+    with runtime.database.write() as db:
+        one = Recipient.email == f"p{count // 2}@d{count // 2 % 7}.example"
+        db.execute(update(Recipient).where(one).values(workplace=None))
+    return launched
+
+
+@pytest.mark.parametrize(
+    "wrong", ["wordwrap(4)", "long_date", "truncate(2)", "dictsort", "format(1, 2)"]
+)
+def test_one_recipient_at_whose_values_a_filter_breaks_fails_alone(
+    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path, wrong: str
+) -> None:
+    relay.delay_dot_seconds = 0.002
+    text = f"{{{{ recipient.workplace or (recipient.workplace|{wrong}) }}}}"
+    runtime = with_relay(runtime, relay.port, templates_dir=own_letter(tmp_path, text))
+    launched = poisoned(runtime, 63)
+
+    work(runtime, launched)
+
+    came_to = states(runtime)
+    assert came_to.pop("p31@d3.example") == "failed"
+    assert set(came_to.values()) == {"sent"}
+    assert sorted(relay.recipients) == sorted(came_to)
+    with runtime.database.read() as db:
+        (failed,) = db.scalars(select(Delivery).where(Delivery.state == "failed"))
+        assert failed.reason is not None
+        assert failed.reason.startswith("not rendered: letter egen/body.txt:1: ")
+        assert find_campaign(db, "brev").state == "finished"
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+def test_the_reason_of_a_letter_that_was_not_written_names_nobody(
+    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
+) -> None:
+    folder = own_letter(tmp_path, "{{ recipient.workplace or {}[recipient.name].x }}")
+    runtime = with_relay(runtime, relay.port, templates_dir=folder)
+    launched = poisoned(runtime, 3)
+    with runtime.database.write() as db:
+        db.execute(update(Recipient).values(name="Åse Ørsted"))
+
+    work(runtime, launched)
+
+    with runtime.database.read() as db:
+        reason = db.scalar(select(Delivery.reason).where(Delivery.state == "failed"))
+    assert reason is not None
+    assert "body.txt:1" in reason
+    assert "Åse" not in reason
+    assert "Ørsted" not in reason
+
+
+class FaultyWriter(LetterWriter):
+    """Has a fault of its own that shows at one recipient."""
+
+    def write(self, to: Addressee) -> Message:
+        if to.values.workplace is None:
+            raise ZeroDivisionError
+        return super().write(to)
+
+
+def test_a_fault_of_ours_at_one_recipient_lets_all_others_go_out_and_is_an_alarm(
+    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
+) -> None:
+    relay.delay_dot_seconds = 0.005
+    folder = own_letter(tmp_path, "{{ recipient.workplace }}")
+    runtime = with_relay(runtime, relay.port, templates_dir=folder)
+    launched = poisoned(runtime, 120)
+    with runtime.sending_tools() as tools:
+        with runtime.database.read() as db:
+            letter = open_letter(db, find_campaign(db, "brev"))
+        tools.writers[launched.campaign_id] = FaultyWriter(tools.letters, letter)
+        for broke_off in range(1, 40):
+            with pytest.raises(ZeroDivisionError):
+                send_batches(tools, campaign_id=launched.campaign_id)
+            with runtime.database.read() as db:
+                counts = count_states(db, launched.campaign_id)
+                alarms = list(find_alarms(db, now=real_now(), shown=NOW, uncertain_alarm=50))
+                assert reconcile(db, find_campaign(db, "brev")).ok
+            assert counts["claimed"] == counts["uncertain"] == 0
+            assert [alarm.trouble for alarm in alarms] == [Trouble.BROKEN] * (broke_off >= 3)
+            assert not alarms or alarms[0].count == broke_off
+            if counts["sent"] == 119 and alarms:
+                break
+        assert counts["sent"] == len(relay.recipients) == len(set(relay.recipients)) == 119
+        assert states(runtime)["p60@d4.example"] == "pending"
+
+        tools.writers.clear()  # as a mended program begins
+        send_batches(tools, campaign_id=launched.campaign_id)
+    assert set(states(runtime).values()) == {"sent"}
+    with runtime.database.read() as db:
+        assert not list(find_alarms(db, now=real_now(), shown=NOW, uncertain_alarm=50))
+        assert reconcile(db, find_campaign(db, "brev")).complete
 
 
 def test_a_letter_that_nobody_can_get_is_refused_at_the_launch(

@@ -1,0 +1,91 @@
+"""What is wrong with a campaign's letter; a preflight's verdict is kept for the launch."""
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from sqlalchemy import BigInteger, cast, func
+from sqlalchemy.orm import Session
+
+from mailer.foundation.files import create_new
+from mailer.foundation.settings import Settings
+from mailer.sending.examining import Audience
+from mailer.sending.findings import Finding, Gravity
+from mailer.sending.frozen import CampaignLetter
+from recipients.models import Recipient
+
+_FOLDER = "preflight"
+_UNWRITABLE = {"lacking", "letter", "address"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with the copies of a letter, all of them taken together."""
+
+    findings: tuple[Finding, ...]
+    writable: int
+    """Copies that can be written."""
+
+    @property
+    def unwritable(self) -> tuple[Finding, ...]:
+        """Findings about copies that cannot be written: those are ``failed``, and no other suffers."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.check in _UNWRITABLE and finding.recipients is not None
+        )
+
+
+def stamp_of(db: Session, settings: Settings, letter: CampaignLetter, audience: Audience) -> str:
+    """Changes as soon as a copy of the letter could read otherwise: by its text, links or readers."""
+    number = cast(Recipient.id, BigInteger)
+    readers = db.execute(
+        audience.columns(func.count(), func.sum(number), func.max(Recipient.updated_at))
+    ).one()
+    told = [
+        letter.campaign_id,
+        letter.tracking.value,
+        letter.frozen,
+        [asdict(link) for link in letter.links.values()],
+        settings.public_url,
+        audience.rule,
+        [str(each) for each in readers],
+    ]
+    written = json.dumps(told, sort_keys=True, default=str)
+    return blake2b(written.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def keep_verdict(state_dir: Path, campaign_id: int, stamp: str, verdict: Verdict) -> None:
+    """Write a preflight's verdict down, in a file of its owner's; it names nobody.
+
+    Where it cannot be written, the launch finds none and asks for a preflight.
+    """
+    told = [asdict(finding) | {"examples": []} for finding in verdict.findings]
+    path = _path(state_dir, campaign_id)
+    beside = path.with_suffix(".new")
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(create_new(beside), "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            json.dump({"stamp": stamp, "writable": verdict.writable, "findings": told}, file)
+        beside.replace(path)
+
+
+def kept_verdict(state_dir: Path, campaign_id: int, stamp: str) -> Verdict | None:
+    """The verdict on exactly this letter and audience; None if no preflight has looked at them."""
+    try:
+        kept = json.loads(_path(state_dir, campaign_id).read_text(encoding="utf-8"))
+        if kept["stamp"] != stamp:
+            return None
+        findings = [
+            Finding(one["check"], Gravity(one["gravity"]), one["detail"], one["recipients"])
+            for one in kept["findings"]
+        ]
+        return Verdict(tuple(findings), kept["writable"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _path(state_dir: Path, campaign_id: int) -> Path:
+    return state_dir / _FOLDER / f"{campaign_id}.json"

@@ -1,0 +1,197 @@
+"""A letter proved by a copy of every kind, and the word of a preflight for one of too many kinds."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from mailer.campaigns.lifecycle import find_campaign
+from mailer.runtime import Runtime
+from mailer.sending.examining import Audience
+from mailer.sending.findings import Finding, Gravity
+from mailer.sending.preflight import Looking, preflight
+from mailer.sending.preparing import prepare_letter
+from mailer.sending.proving import TooManyKinds, prove_letter
+from mailer.sending.verdicts import Verdict, keep_verdict, kept_verdict
+from recipients.addresses import hash_address
+from recipients.models import Recipient, SuppressionReason
+from recipients.suppression import suppress
+from tests.conftest import NOW, SUPPRESSION_KEY
+from tests.making import make_campaign, make_recipient
+
+WriteLetter = Callable[[str], None]
+FILTERED = "{{ recipient.name|upper }}"
+
+
+@pytest.fixture
+def runtime(runtime: Runtime, tmp_path: Path) -> Runtime:
+    """A runtime with a template folder of its own, and the draft ``brev``."""
+    with runtime.database.write() as db:
+        make_campaign(db, name="brev", letter="egen")
+    changed = runtime.settings.model_copy(update={"templates_dir": tmp_path / "own"})
+    return replace(runtime, settings=changed)
+
+
+@pytest.fixture
+def write_letter(runtime: Runtime) -> WriteLetter:
+    """Writes the HTML of the draft's letter."""
+
+    def write(html: str) -> None:
+        assert runtime.settings.templates_dir
+        folder = runtime.settings.templates_dir / "letters" / "egen"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "subject.txt").write_text("Emne")
+        (folder / "body.txt").write_text("Hej\n")
+        (folder / "body.html").write_text(f"<html><body><p>Hej</p>{html}</body></html>")
+
+    return write
+
+
+def add(runtime: Runtime, *people: dict[str, Any]) -> None:
+    with runtime.database.write() as db:
+        for person in people:
+            make_recipient(db, **person)
+
+
+def prove(runtime: Runtime, **asked: int) -> Verdict:
+    tools = runtime.launch_tools.letters
+    with runtime.database.read() as db:
+        campaign = find_campaign(db, "brev")
+        letter = prepare_letter(tools, db, campaign, now=NOW)
+        return prove_letter(tools, db, letter, Audience(campaign.id, None, frozen=False), **asked)
+
+
+def look(runtime: Runtime) -> None:
+    tools, looking = runtime.launch_tools, Looking(processes=1)
+    preflight(tools.letters, (), runtime.database, "brev", now=NOW, looking=looking)
+
+
+def checks(verdict: Verdict) -> list[str]:
+    return [finding.check for finding in verdict.findings]
+
+
+def test_a_good_letter_has_nothing_wrong(runtime: Runtime, write_letter: WriteLetter) -> None:
+    write_letter("{{ recipient.name }} {{ recipient.attributes.nr }}")
+    add(runtime, *[{"attributes": {"nr": str(number)}} for number in range(5)])
+    assert prove(runtime) == Verdict((), 5)
+
+
+@pytest.mark.parametrize(
+    ("html", "one"),
+    [
+        ("{{ recipient.attributes.nr }}", {"attributes": {"nr": "x" * 150_000}}),
+        ("{{ recipient.attributes.nr|upper }}", {"attributes": {"nr": "x" * 150_000}}),
+        ("{{ recipient.attributes['a\"b'] }}", {"attributes": {'a"b': "x" * 150_000}}),
+        ("{% for i in range(1000) %}{{ recipient.name }}{% endfor %}", {"name": "x" * 290}),
+        ("{% if recipient.role == 'leder' %}{{ 'x' * 150000 }}{% endif %}", {"role": "leder"}),
+    ],
+)
+def test_the_longest_of_every_kind_are_weighed(
+    runtime: Runtime, write_letter: WriteLetter, html: str, one: dict[str, Any]
+) -> None:
+    write_letter(html)
+    usual = {"attributes": {"nr": "1", 'a"b': "1"}, "name": "Bo"}
+    add(runtime, *[usual] * 4, usual | one, usual)
+    assert checks(prove(runtime, too_large_bytes=120_000)) == ["size"]
+
+
+def test_whose_letter_cannot_be_written_is_counted(runtime: Runtime, write_letter: WriteLetter) -> None:
+    write_letter("{{ recipient.attributes.nr }}{% if recipient.role == 'leder' %}{{ 1 / 0 }}{% endif %}")
+    full = {"attributes": {"nr": "1"}}
+    add(runtime, full, *[{}] * 3, *[{"attributes": {"nr": None}}] * 2, *[full | {"role": "leder"}] * 4)
+    verdict = prove(runtime)
+    assert {finding.check: finding.recipients for finding in verdict.findings} == {
+        "lacking": 3,
+        "letter": 4,
+    }
+    assert verdict.unwritable == verdict.findings
+    assert verdict.writable == 3
+
+
+def test_a_letter_of_too_many_kinds_waits_for_a_preflight_of_it_as_it_is(
+    runtime: Runtime, write_letter: WriteLetter
+) -> None:
+    write_letter(FILTERED)
+    add(
+        runtime,
+        *[{"name": f"Person {number}", "address": f"p{number}@a.example"} for number in range(4)],
+    )
+    assert prove(runtime, most=4) == Verdict((), 4)
+    with pytest.raises(TooManyKinds):
+        prove(runtime, most=3)
+    look(runtime)
+    assert prove(runtime, most=3) == Verdict((), 4)
+
+    write_letter(f"{FILTERED}!")
+    with pytest.raises(TooManyKinds):
+        prove(runtime, most=3)
+
+
+def _correct(runtime: Runtime) -> None:
+    later = NOW.replace(minute=1)
+    with runtime.database.write() as db:
+        db.execute(update(Recipient).where(Recipient.id == 1).values(name="Eva", updated_at=later))
+
+
+def _suppress(runtime: Runtime) -> None:
+    key = hash_address(SUPPRESSION_KEY.encode(), "p1@a.example")
+    with runtime.database.write() as db:
+        suppress(db, key, SuppressionReason.UNSUBSCRIBED, now=NOW)
+
+
+def _import(runtime: Runtime) -> None:
+    add(runtime, {"name": "Eva"})
+
+
+@pytest.mark.parametrize("change", [_correct, _suppress, _import])
+def test_a_verdict_is_of_the_audience_it_looked_at(
+    runtime: Runtime, write_letter: WriteLetter, change: Callable[[Runtime], None]
+) -> None:
+    write_letter(FILTERED)
+    add(
+        runtime,
+        *[{"name": f"Person {number}", "address": f"p{number}@a.example"} for number in range(4)],
+    )
+    look(runtime)
+    prove(runtime, most=2)
+    change(runtime)
+    with pytest.raises(TooManyKinds):
+        prove(runtime, most=2)
+
+
+def test_a_verdict_is_of_its_owner_and_names_nobody(runtime: Runtime, write_letter: WriteLetter) -> None:
+    write_letter(f"{FILTERED}{{{{ recipient.attributes.nr }}}}<a href='{FILTERED}'>x</a>")
+    add(runtime, {"name": "Karoline", "address": "karoline@a.example"}, {"name": "Amalie"})
+    look(runtime)
+    (kept,) = (runtime.settings.state_dir / "preflight").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "lacking" in kept.read_text()
+    assert "karoline" not in kept.read_text().lower()
+    assert "amalie" not in kept.read_text().lower()
+
+
+FOUND = Finding("lacking", Gravity.ERROR, "the recipient has no attribute 'æ'", 3)
+
+
+def test_a_verdict_is_kept_for_its_stamp_alone(tmp_path: Path) -> None:
+    keep_verdict(tmp_path, 7, "stamp", Verdict((FOUND,), 2))
+    assert kept_verdict(tmp_path, 7, "stamp") == Verdict((FOUND,), 2)
+    assert kept_verdict(tmp_path, 7, "other") is None
+    assert kept_verdict(tmp_path, 8, "stamp") is None
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]", b'{"stamp": "stamp"}', b"\xff", b'"stamp"'])
+def test_a_verdict_that_cannot_be_read_is_none(tmp_path: Path, torn: bytes) -> None:
+    keep_verdict(tmp_path, 7, "stamp", Verdict((), 2))
+    (kept,) = (tmp_path / "preflight").iterdir()
+    kept.write_bytes(torn)
+    assert kept_verdict(tmp_path, 7, "stamp") is None
+
+
+def test_a_verdict_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
+    (tmp_path / "preflight").write_text("in the way")
+    keep_verdict(tmp_path, 7, "stamp", Verdict((), 2))
+    assert kept_verdict(tmp_path, 7, "stamp") is None
