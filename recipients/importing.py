@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, Update, text, update
+from sqlalchemy import Connection, Select, Update, select, text, update
 from sqlalchemy.orm import Session
 
 from mailer.foundation.clock import Clock
@@ -17,7 +17,7 @@ from recipients.columns import Column, Layout
 from recipients.entries import Entry, read_entry
 from recipients.errors import ImportRunning
 from recipients.lists import ImportResult, OpenedList, open_list, read_rows
-from recipients.models import Import, ImportState
+from recipients.models import Import, ImportState, Recipient
 from recipients.rejects import Rejects, name_rejects, open_rejects
 from recipients.runs import require_no_import_running
 from recipients.staging import MergeCounts, Staging
@@ -26,6 +26,7 @@ from recipients.tables import Row
 _BEAT_EVERY_SECONDS = 5.0
 _CHUNK_ROWS = 2000
 _LONGEST_FILE_NAME = 255
+_EVERYBODY = select(Recipient.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def import_files(
     hash_key: bytes,
     clock: Clock,
     options: ImportOptions,
+    written_to: Select[int] = _EVERYBODY,
     report: Callable[[int], None] = lambda _rows: None,
 ) -> ImportResult:
     """Read files into the recipient table: all of them, or, on any error, nothing.
@@ -61,6 +63,7 @@ def import_files(
 
     Args:
         hash_key: of the address hashes.
+        written_to: ids of those who may have had a letter: what their rows said before is kept.
         report: is told how many rows have been read so far.
 
     Raises:
@@ -90,7 +93,7 @@ def import_files(
             _note(result, staging.count())
         else:
             with begin_write(connection):
-                _note(result, staging.merge(clock.now()))
+                _note(result, staging.merge(clock.now(), written_to=written_to))
                 run.finish(connection, result.counts)
     result.seconds = time.monotonic() - started
     return result

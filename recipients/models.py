@@ -55,13 +55,32 @@ class Region(StrEnum):
 
 
 class TrackingChoice(StrEnum):
-    """What the person said about being tracked; unsaid is NULL."""
+    """What the person said about being tracked; NULL where nothing was ever said."""
 
     CONSENT = "consent"
     OBJECTION = "objection"
+    UNSAID = "unsaid"
+    """What was said is taken back: as if it never was, but that no list says yes in their place."""
 
 
-class Recipient(Base):
+class Particulars:
+    """What a letter can show of somebody, or is decided by."""
+
+    name: Mapped[str | None] = mapped_column(String(300))
+    role: Mapped[Role] = mapped_column(default=Role.OTHER)
+    sector: Mapped[Sector] = mapped_column(default=Sector.NONE)
+    organisation: Mapped[str | None] = mapped_column(String(300))
+    workplace: Mapped[str | None] = mapped_column(String(300))
+    confederation: Mapped[Confederation] = mapped_column(default=Confederation.NONE)
+    region: Mapped[Region | None]
+    language: Mapped[str] = mapped_column(String(2), default="da")
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    tracking: Mapped[TrackingChoice | None]
+    shared: Mapped[bool] = mapped_column(default=False)
+    """Lists give several names for the address: the office is greeted, not a name."""
+
+
+class Recipient(Particulars, Base):
     """One person or office we may write to."""
 
     __tablename__ = "recipients"
@@ -75,20 +94,27 @@ class Recipient(Base):
     """Keyed hash of ``email_key``; suppressions know an address only by it."""
     domain: Mapped[str] = mapped_column(String(255))
     """The mail domain in ASCII (RFC 5890), lower case."""
-    name: Mapped[str | None] = mapped_column(String(300))
-    role: Mapped[Role] = mapped_column(default=Role.OTHER)
-    sector: Mapped[Sector] = mapped_column(default=Sector.NONE)
-    organisation: Mapped[str | None] = mapped_column(String(300))
-    workplace: Mapped[str | None] = mapped_column(String(300))
-    confederation: Mapped[Confederation] = mapped_column(default=Confederation.NONE)
-    region: Mapped[Region | None]
-    language: Mapped[str] = mapped_column(String(2), default="da")
-    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    tracking: Mapped[TrackingChoice | None]
-    shared: Mapped[bool] = mapped_column(default=False)
-    """Lists give several names for the address: the office is greeted, not a name."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class RecipientVersion(Particulars, Base):
+    """What a recipient's row said before it was changed: letters that have left showed it.
+
+    A batch notes the newest version there is when it is claimed. Its letters showed the oldest version
+    of their recipient that is newer; where there is none, the row as it is.
+    """
+
+    __tablename__ = "recipient_versions"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own convention
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    """In the order of the changes; never given again."""
+    recipient_id: Mapped[int] = mapped_column(
+        ForeignKey("recipients.id", ondelete="CASCADE"), index=True
+    )
+    replaced_at: Mapped[datetime]
+    """When the row was changed; the clock people see."""
 
 
 class RecipientSource(Base):

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Executable,
     Integer,
     MetaData,
+    Select,
     String,
     Subquery,
     Table,
@@ -32,7 +33,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    not_,
     or_,
     select,
     type_coerce,
@@ -44,7 +44,18 @@ from sqlalchemy.dialects.postgresql import JSONB
 from mailer.foundation.database import UTCDateTime
 from recipients.addresses import hash_address
 from recipients.entries import Entry, combine_entries
-from recipients.models import Confederation, Recipient, RecipientSource, Region, Role, Sector
+from recipients.models import (
+    Confederation,
+    Recipient,
+    RecipientSource,
+    Region,
+    Role,
+    Sector,
+    Suppression,
+    SuppressionReason,
+    TrackingChoice,
+)
+from recipients.versions import PARTICULARS, keep_versions
 from recipients.words import precedence
 
 _METADATA = MetaData()
@@ -73,13 +84,26 @@ _SOURCES = Table(
     prefixes=["TEMPORARY"],
 )
 _OLD = cast("Table", Recipient.__table__)
+_ADDRESS = ("email", "email_key", "address_hash", "domain")
+"""Written with a new address, and never changed."""
+_MERGED = Table(
+    "merged_recipients",
+    _METADATA,
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("old_id", Integer),
+    Column("shown_otherwise", Boolean),
+    *(Column(name, Text) for name in _ADDRESS),
+    *(Column(name, _OLD.c[name].type) for name in PARTICULARS),
+    prefixes=["TEMPORARY"],
+)
+"""Every address that is new or changes, with the values it will have."""
 _OLD_SOURCES = cast("Table", RecipientSource.__table__)
 _AT_ONCE = 2000
 _BEFORE_ENTRY = 3
 """Columns of a staged table that stand before the entry's own."""
 
 _PLAIN: dict[Any, Any] = {
-    word: word.value for kind in (Role, Sector, Confederation, Region) for word in kind
+    word: word.value for kind in (Role, Sector, Confederation, Region, TrackingChoice) for word in kind
 }
 """Stored words as plain text, which both drivers take fastest."""
 
@@ -133,19 +157,27 @@ class Staging:
 
     def count(self) -> MergeCounts:
         """What the merge would do now."""
-        merged = _merged(on_postgres=self._on_postgres)
-        is_new = merged.c.old_id.is_(None)
+        self._connection.execute(_merge(on_postgres=self._on_postgres))
         counted = select(
-            func.count(),
-            func.count().filter(is_new),
-            func.count().filter(and_(not_(is_new), merged.c.changed)),
-        ).select_from(merged)
+            select(func.count()).select_from(_STAGED).scalar_subquery(),
+            func.count().filter(_MERGED.c.old_id.is_(None)),
+            func.count().filter(_MERGED.c.old_id.is_not(None)),
+        ).select_from(_MERGED)
         total, imported, updated = self._connection.execute(counted).one()
         return MergeCounts(imported, updated, total - imported - updated)
 
-    def merge(self, now: datetime) -> MergeCounts:
-        """Write everything staged into the real tables, within the transaction that is open."""
+    def merge(self, now: datetime, *, written_to: Select[int]) -> MergeCounts:
+        """Write everything staged into the real tables, within the transaction that is open.
+
+        Args:
+            written_to: ids of those who may have had a letter: what their rows said is kept.
+        """
         counts = self.count()
+        if counts.updated:
+            changing = select(_MERGED.c.old_id).where(_MERGED.c.shown_otherwise)
+            had_one = written_to.subquery().c[0]
+            # Asked the other way about, SQLite would sort everybody who was ever written to.
+            keep_versions(self._connection, select(had_one).where(had_one.in_(changing)), now=now)
         self._connection.execute(_upsert(now, on_postgres=self._on_postgres))
         self._connection.execute(_add_sources(on_postgres=self._on_postgres))
         return counts
@@ -200,6 +232,8 @@ class Staging:
 def _merged(*, on_postgres: bool) -> Subquery:
     """Every staged address with the values it will have, and whether the table says otherwise.
 
+    ``shown_otherwise`` is true where a letter would show the difference, or be decided by it.
+
     The highest office wins; an equal or an unsaid one is a newer list of the same office, and wins
     too. What does not win fills the gaps.
     """
@@ -230,6 +264,7 @@ def _merged(*, on_postgres: bool) -> Subquery:
         "confederation": choose_word("confederation", Confederation.NONE.value),
         "region": choose(new.region, _text(old.region)),
         "language": func.coalesce(choose(new.language, old.language), "da"),
+        "tracking": _choose_tracking(),
         "shared": or_(new.shared, func.coalesce(old.shared, false()), _names_differ(gains_source)),
     }
     differs = [value.is_distinct_from(_text(old[field])) for field, value in values.items()]
@@ -244,6 +279,7 @@ def _merged(*, on_postgres: bool) -> Subquery:
             *(value.label(field) for field, value in values.items()),
             attributes.label("attributes"),
             old.id.label("old_id"),
+            or_(*differs, attributes_differ).label("shown_otherwise"),
             or_(*differs, attributes_differ, gains_source).label("changed"),
         )
         .select_from(
@@ -253,6 +289,23 @@ def _merged(*, on_postgres: bool) -> Subquery:
         )
         .subquery("merged")
     )
+
+
+def _choose_tracking() -> ColumnElement[Any]:
+    """What holds of tracking: an objection, wherever it is; else what was said before; else the list.
+
+    So no list lifts an objection, and none gives again what was taken back. Who objected to all mail
+    before they stood on a list is not tracked either.
+    """
+    new, old = _STAGED.c, _OLD.c
+    known = _text(old.tracking)
+    objected = select(Suppression.address_hash).where(Suppression.reason == SuppressionReason.OBJECTED)
+    objects = or_(
+        new.tracking == TrackingChoice.OBJECTION.value,
+        known == TrackingChoice.OBJECTION.value,
+        and_(old.id.is_(None), new.address_hash.in_(objected)),
+    )
+    return case((objects, TrackingChoice.OBJECTION.value), else_=func.coalesce(known, new.tracking))
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -307,23 +360,34 @@ def _merge_attributes(
     return patched, patched.is_distinct_from(stored)
 
 
+def _merge(*, on_postgres: bool) -> Executable:
+    merged = _merged(on_postgres=on_postgres)
+    names = _MERGED.c.keys()
+    return insert(_MERGED).from_select(
+        names,
+        select(*(merged.c[name] for name in names)).where(
+            or_(merged.c.old_id.is_(None), merged.c.changed)
+        ),
+    )
+
+
 def _upsert(now: datetime, *, on_postgres: bool) -> Executable:
     """One statement for all: whole or not at all."""
-    merged = _merged(on_postgres=on_postgres)
     moment = literal(now, UTCDateTime())
-    values = [column for column in merged.c if column.name not in {"ordinal", "old_id", "changed"}]
-    names = [column.name for column in values]
+    names = [*_ADDRESS, *PARTICULARS]
     dialect_insert = postgresql.insert if on_postgres else sqlite.insert
     statement = dialect_insert(_OLD).from_select(
         [*names, "created_at", "updated_at"],
-        select(*values, moment, moment)
-        .where(or_(merged.c.old_id.is_(None), merged.c.changed))
-        .order_by(merged.c.ordinal),
+        select(*(_MERGED.c[name] for name in names), moment, moment).order_by(_MERGED.c.ordinal),
     )
-    kept = {"email", "email_key", "address_hash", "domain"}
+    new = statement.excluded
+    said_meanwhile = case(
+        (new.tracking == TrackingChoice.OBJECTION, new.tracking),
+        else_=func.coalesce(_OLD.c.tracking, new.tracking),
+    )
     return statement.on_conflict_do_update(
         index_elements=["email_key"],
-        set_={name: statement.excluded[name] for name in [*names, "updated_at"] if name not in kept},
+        set_={name: new[name] for name in [*PARTICULARS, "updated_at"]} | {"tracking": said_meanwhile},
     )
 
 

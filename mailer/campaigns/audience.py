@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +30,12 @@ OUTSIDE_TRIAL = "outside the trial"
 _TWO_TO_32 = literal(1 << 32, BigInteger)
 _GOLDEN_RATIO = literal(2_654_435_769, BigInteger)
 """Of 2³², and odd, so that all places differ."""
+
+
+def written_to() -> Select[int]:
+    """The ids of all to whom a letter has gone, or is to go."""
+    known = select(Delivery.recipient_id).where(Delivery.recipient_id.is_not(None))
+    return cast("Select[int]", known)
 
 
 def freeze_audience(

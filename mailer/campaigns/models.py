@@ -124,7 +124,8 @@ class Batch(Base):
     due_at: Mapped[datetime | None]
     """Real time before which it is not claimed; None while ``planned_at`` is to come."""
     fence: Mapped[int] = mapped_column(default=0)
-    """Grows by one with every claim; a worker whose fence has moved on writes nothing."""
+    """Grows by one with every claim, and when a lost claim is taken over; what that hands back goes on
+    with it. A worker whose fence has moved on writes nothing."""
     owner: Mapped[str | None] = mapped_column(String(64))
     """Names the claiming process's journal, below the host's state folder."""
     host: Mapped[str | None] = mapped_column(String(64))
@@ -133,6 +134,8 @@ class Batch(Base):
     """The kernel's boot id at the claim: after another boot, unsynced notes may be gone."""
     lease_until: Mapped[datetime | None]
     """Real time until which a silent claim is left alone."""
+    versions_seen: Mapped[int | None]
+    """The newest version of a recipient there was at the claim; None before it."""
 
 
 class DeliveryState(StrEnum):
@@ -149,7 +152,8 @@ class DeliveryState(StrEnum):
     COMPLAINED = "complained"
     """The recipient called it spam."""
     FAILED = "failed"
-    """Could not be offered to any relay: it could not be rendered, or no relay takes its address."""
+    """Could not be offered to any relay: it could not be rendered, no relay takes its address, or every
+    connection was lost before the letter was taken."""
     SUPPRESSED = "suppressed"
     """Outside the trial, or suppressed after the freeze."""
     UNCERTAIN = "uncertain"

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.account import CLAIMED, count_states
+from mailer.campaigns.batches import often_broken_off
 from mailer.campaigns.ledger import is_deferred
 from mailer.campaigns.models import Batch, BatchState, Campaign, CampaignState, Delivery
 from mailer.campaigns.planning import is_waiting_part, timetable_of
@@ -21,6 +23,42 @@ _MONTHS = (
     *("August", "September", "October", "November", "December"),
 )
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+class Waiting(StrEnum):
+    """What a campaign may wait for, as far as programs tell it apart."""
+
+    RELAY = "relay"
+    """A relay that can be used, or one that can take what is left."""
+    PACE = "pace"
+    """Domains take few letters at a time."""
+    WORKER = "worker"
+    """Letters are ready and nobody takes them."""
+    FAULT = "fault"
+    """The work on some letters breaks off again and again."""
+    RETRY = "retry"
+    """What is left was refused for now."""
+    TIMETABLE = "timetable"
+    """Its hours, a working day, its next part."""
+    RESUME = "resume"
+    """It is paused."""
+    OTHER = "other"
+
+
+_BEGINNINGS = {
+    "relay ": Waiting.RELAY,
+    "no relay ": Waiting.RELAY,
+    "another relay": Waiting.RELAY,
+    "the pace ": Waiting.PACE,
+    "a worker": Waiting.WORKER,
+    "somebody to mend a fault": Waiting.FAULT,
+    "letters that were refused": Waiting.RETRY,
+    "its ": Waiting.TIMETABLE,
+    "a working day": Waiting.TIMETABLE,
+    "the next part": Waiting.TIMETABLE,
+    "somebody to resume it": Waiting.RESUME,
+}
+"""How what a campaign waits for is told, here and by the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +92,7 @@ def look_at(
         state=campaign.state,
         audience=campaign.audience,
         deliveries=counts,
-        waiting_for=_waiting_for(db, campaign, counts, now=now, shown=shown, zone=zone),
+        waiting_for=waiting_for(db, campaign, counts, now=now, shown=shown, zone=zone),
         rate_per_second=_rate(campaign, counts, now=now),
         started_at=campaign.started_at,
         finished_at=campaign.finished_at,
@@ -67,7 +105,13 @@ def moment_text(moment: datetime, zone: ZoneInfo) -> str:
     return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local:%H:%M}"
 
 
-def _waiting_for(
+def kind_of(told: str) -> Waiting:
+    """The kind of what a campaign is told to wait for."""
+    kinds = (kind for begins, kind in _BEGINNINGS.items() if told.startswith(begins))
+    return next(kinds, Waiting.OTHER)
+
+
+def waiting_for(
     db: Session,
     campaign: Campaign,
     counts: Mapping[str, int],
@@ -76,6 +120,15 @@ def _waiting_for(
     shown: datetime,
     zone: ZoneInfo,
 ) -> str | None:
+    """What a campaign waits for, in words; None for one that waits for nothing.
+
+    Args:
+        counts: letters pending, deferred and claimed, by that name; of these it only counts whether
+            there are any.
+        now: real time.
+        shown: the clock people see.
+        zone: in which moments are told.
+    """
     match campaign.state:
         case CampaignState.SCHEDULED if campaign.due_at:
             return f"its time, {moment_text(campaign.due_at, zone)}"
@@ -85,10 +138,11 @@ def _waiting_for(
             return (
                 _closed(campaign, shown, zone)
                 or campaign.waiting_for
+                or _broken_off(db, campaign)
                 or _waiting_in_queue(db, campaign, counts, now=now, zone=zone)
             )
         case CampaignState.SENDING:
-            return campaign.waiting_for
+            return campaign.waiting_for or _broken_off(db, campaign)
         case _:
             return None
 
@@ -103,6 +157,14 @@ def _closed(campaign: Campaign, shown: datetime, zone: ZoneInfo) -> str | None:
         return None
     when = f"its hours, {timetable}" if timetable.hours else "a working day"
     return f"{when}: it goes on {moment_text(window.opens, zone)}"
+
+
+def _broken_off(db: Session, campaign: Campaign) -> str | None:
+    """That workers die of its letters, or of the same fault."""
+    times = often_broken_off(db).get(campaign.id)
+    if times is None:
+        return None
+    return f"somebody to mend a fault: the work on some letters has broken off {times} times"
 
 
 def _waiting_in_queue(

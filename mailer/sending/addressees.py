@@ -8,9 +8,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, String, func, literal, null, select, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from mailer.campaigns.models import Delivery
+from mailer.campaigns.batches import is_batch_of_delivery
+from mailer.campaigns.models import Batch, Delivery
 from mailer.rendering.values import Attributes, RecipientValues
-from recipients.models import Recipient, RecipientSource
+from recipients.models import (
+    Particulars,
+    Recipient,
+    RecipientSource,
+    RecipientVersion,
+    TrackingChoice,
+)
 
 NOBODY = 0
 """The position in tokens that name no delivery."""
@@ -46,7 +53,7 @@ class Needs:
 
 
 EVERYTHING = Needs()
-FOR_SHOWING = Needs(address=False)
+FOR_SHOWING = Needs(source=False, address=False)
 _COLUMNS = 17
 """How many columns ``addressees`` has."""
 
@@ -103,6 +110,38 @@ def read_addressee(row: Sequence[Any], *, suppressed: bool = False) -> Addressee
     )
 
 
+def addressee_as_sent(db: Session, campaign_id: int, position: int) -> Addressee | None:
+    """The recipient of a delivery as its letter met them; None if there is none, or they are erased.
+
+    A batch reads its recipients at once when it is claimed, and notes then how far they had changed: so
+    it is the claim that counts, not when the letter came to its state, which may be minutes later, or
+    days with a bounce. A deferred letter is written anew, and was last met by the claim of the batch in
+    which it was last offered; one that waits shows what it would say now. Only an import that ends in
+    the milliseconds between a claim and its reading is taken for later than it was.
+
+    An objection holds whenever it was made: their links, looked at again, name nobody. A consent holds
+    for the letters that came after it.
+    """
+    ours = (Delivery.campaign_id == campaign_id, Delivery.position == position)
+    row = db.execute(addressees(FOR_SHOWING).where(*ours)).one_or_none()
+    if row is None:
+        return None
+    to = read_addressee(row)
+    version = db.scalar(
+        select(RecipientVersion)
+        .join(Delivery, Delivery.recipient_id == RecipientVersion.recipient_id)
+        .join(Batch, is_batch_of_delivery())
+        .where(*ours, RecipientVersion.id > Batch.versions_seen)
+        .order_by(RecipientVersion.id)
+        .limit(1)
+    )
+    if version is not None:
+        to.values = recipient_values(version)
+        if to.tracking != TrackingChoice.OBJECTION:
+            to.tracking = version.tracking
+    return to
+
+
 def sample_addressee(db: Session, recipient: Recipient) -> Addressee:
     """A recipient as a letter would meet them, with links that name nobody."""
     source = db.scalar(
@@ -118,7 +157,7 @@ def sample_addressee(db: Session, recipient: Recipient) -> Addressee:
     )
 
 
-def recipient_values(row: Recipient) -> RecipientValues:
+def recipient_values(row: Particulars) -> RecipientValues:
     """What the templates see of a recipient; an address several people share is nobody's by name."""
     return RecipientValues(
         name=None if row.shared else row.name,

@@ -15,6 +15,7 @@ from mailer.campaigns.models import (
     DeliveryState,
 )
 from mailer.campaigns.planning import is_open
+from recipients.versions import newest_version
 
 LEASE = timedelta(seconds=30)
 
@@ -52,6 +53,7 @@ def claim_batch(
     batch.fence += 1
     batch.owner, batch.host, batch.boot_id = owner, host, boot
     batch.lease_until = now + LEASE
+    batch.versions_seen = db.scalar(newest_version())
     db.execute(
         update(Campaign)
         .where(Campaign.id == campaign_id, Campaign.started_at.is_(None))

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Campaign, CampaignState, Delivery
+from mailer.campaigns.models import Campaign, CampaignState
 from mailer.foundation.settings import TrackingMode
 from mailer.rendering.letter import RenderedLetter
-from mailer.sending.addressees import FOR_SHOWING, NOBODY, Addressee, addressees, read_addressee
+from mailer.sending.addressees import NOBODY, Addressee, addressee_as_sent
 from mailer.sending.frozen import open_letter
 from mailer.sending.letters import LetterTools, letter_values, render_letter
 from mailer.sending.variants import variant_reader
@@ -28,12 +28,10 @@ def view_letter(
 ) -> RenderedLetter | None:
     """The letter as its recipient got it, without pixel; None if there is no such delivery."""
     campaign = _launched(db, campaign_id)
-    row = db.execute(
-        addressees(FOR_SHOWING).where(Delivery.campaign_id == campaign_id, Delivery.position == position)
-    ).one_or_none()
-    if campaign is None or row is None:
+    to = addressee_as_sent(db, campaign_id, position)
+    if campaign is None or to is None:
         return None
-    return render_letter(tools, open_letter(db, campaign), read_addressee(row), in_browser=True)
+    return render_letter(tools, open_letter(db, campaign), to, in_browser=True)
 
 
 def pass_on_letter(

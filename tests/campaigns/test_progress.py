@@ -9,8 +9,9 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.attention import find_alarms, unended_campaigns
+from mailer.campaigns.ledger import Outcome, finalise_batch
 from mailer.campaigns.models import Batch, Campaign, CampaignState, DeliveryState
-from mailer.campaigns.progress import look_at
+from mailer.campaigns.progress import Waiting, kind_of, look_at
 from mailer.campaigns.timetable import Plan, Timetable, parse_span, plan_parts
 from tests.campaigns.making import claim, finalise, sending
 from tests.conftest import NOW
@@ -23,8 +24,11 @@ MINUTE = timedelta(minutes=1)
 def waiting_for(
     db: Session, campaign: Campaign, *, now: datetime = NOW, shown: datetime = NOW
 ) -> str | None:
+    """In words, each of which is of a kind that programs know."""
     db.flush()
-    return look_at(db, campaign, now=now, shown=shown, zone=ZONE).waiting_for
+    told = look_at(db, campaign, now=now, shown=shown, zone=ZONE).waiting_for
+    assert told is None or kind_of(told) is not Waiting.OTHER
+    return told
 
 
 def alarms(db: Session, *, now: datetime = NOW, shown: datetime = NOW, most: int = 50) -> list[str]:
@@ -92,6 +96,29 @@ def test_deferred_letters_tell_their_next_attempt(db: Session) -> None:
     assert waiting_for(db, campaign) == told
 
 
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        ("its time, Mon 10 March 09:00", "timetable"),
+        ("its hours, 8-16: it goes on Mon 10 March 08:00", "timetable"),
+        ("a working day: it goes on Mon 10 March 08:00", "timetable"),
+        ("the next part, Fri 7 March 09:01", "timetable"),
+        ("relay mail.example:587: it refuses everybody", "relay"),
+        ("no relay is set", "relay"),
+        ("another relay: the letter is too long for it", "relay"),
+        ("the pace at which letters are taken at kommune.example and 3 more", "pace"),
+        ("a worker: letters are ready and nobody takes them (is  mailer up  running?)", "worker"),
+        ("somebody to mend a fault: the work on some letters has broken off 3 times", "fault"),
+        ("somebody to resume it", "resume"),
+        ("letters that were refused for now; the next attempt is soon", "retry"),
+        ("relays", "other"),
+        ("", "other"),
+    ],
+)
+def test_what_is_waited_for_is_of_a_kind(told: str, kind: str) -> None:
+    assert kind_of(told) == kind
+
+
 def test_a_finished_campaign_waits_for_nothing(db: Session) -> None:
     assert waiting_for(db, sending(db, 1, state=CampaignState.FINISHED)) is None
 
@@ -140,6 +167,48 @@ def test_a_claim_nobody_recovers_is_an_alarm(db: Session) -> None:
     claim(db, campaign)
     assert alarms(db, now=NOW) == []
     assert alarms(db, now=NOW + MINUTE) == ["1 batches are claimed by workers that give no sign of life"]
+
+
+def test_work_that_breaks_off_on_the_same_letters_again_and_again_is_an_alarm(db: Session) -> None:
+    campaign = sending(db, 5)
+
+    def break_off() -> None:
+        batch = claim(db, campaign)
+        batch.fence += 1  # as whoever takes the lost claim over moves it on
+        done = [Outcome(position, DeliveryState.SENT) for position in left[:1]]
+        finalise_batch(
+            *(db, batch, done), handed_back=left[1:], now=NOW, back_at=NOW, real=NOW, broken_off=True
+        )
+        del left[0]
+        db.expire_all()
+
+    left = [1, 2, 3, 4, 5]
+    for _ in range(2):
+        break_off()
+    assert alarms(db) == []
+    assert waiting_for(db, campaign) is None
+    break_off()
+    told = ["brev: the work on some letters has broken off 3 times; the log of the workers says why"]
+    assert alarms(db) == told
+    words = "somebody to mend a fault: the work on some letters has broken off 3 times"
+    assert waiting_for(db, campaign) == words
+    claim(db, campaign)
+    assert alarms(db) == told
+    assert waiting_for(db, campaign) == words
+    campaign.waiting_for = "relay mail.example:587: connection refused"
+    assert waiting_for(db, campaign) == campaign.waiting_for
+
+    campaign.state = CampaignState.CANCELLED
+    assert alarms(db) == []
+
+
+def test_what_is_handed_back_by_a_worker_that_lives_has_not_broken_off(db: Session) -> None:
+    campaign = sending(db, 5)
+    for _ in range(9):
+        batch = claim(db, campaign)
+        finalise_batch(db, batch, (), handed_back=range(1, 6), now=NOW, back_at=NOW, real=NOW)
+    assert alarms(db) == []
+    assert waiting_for(db, campaign) is None
 
 
 def test_drafts_and_what_is_over_are_not_under_way(db: Session) -> None:

@@ -8,7 +8,7 @@ from mailer.campaigns.account import reconcile
 from mailer.campaigns.models import Batch, Campaign, Delivery, DeliveryState
 from mailer.foundation.database import Database
 from mailer.migrations.upgrading import migrating, upgrade_schema
-from tests.campaigns.making import finalise, sending
+from tests.campaigns.making import claim, finalise, sending
 from tests.conftest import NOW
 
 
@@ -38,4 +38,20 @@ def test_letters_under_way_survive_the_way_to_the_second_revision_and_back(
         dated = select(Delivery.state).where(Delivery.due_at.is_not(None)).order_by(Delivery.position)
         assert db.scalars(dated).all() == ["uncertain", "deferred"]
         assert db.scalars(select(Batch.due_at)).all() == [NOW, NOW]
+        assert reconcile(db, db.scalars(select(Campaign)).one()).problems == []
+
+
+def test_letters_that_had_left_before_versions_were_kept_have_seen_none(database: Database) -> None:
+    with database.write() as db:
+        campaign = sending(db, 30, size=10)
+        finalise(db, campaign, {})
+        claim(db, campaign)
+
+    with migrating(database) as config:
+        command.downgrade(config, "0005")
+    upgrade_schema(database)
+
+    with database.read() as db:
+        seen = db.scalars(select(Batch.versions_seen).order_by(Batch.id)).all()
+        assert seen == [0, 0, None], "done, claimed, and one that has read nobody yet"
         assert reconcile(db, db.scalars(select(Campaign)).one()).problems == []
