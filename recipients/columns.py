@@ -30,6 +30,8 @@ class Column(StrEnum):
     REGION = "region"
     LANGUAGE = "language"
     SOURCE = "source"
+    TRACKING = "tracking"
+    """What the person said about being tracked."""
 
 
 _HEADINGS: dict[Column, tuple[str, ...]] = {
@@ -80,6 +82,15 @@ _HEADINGS: dict[Column, tuple[str, ...]] = {
     Column.REGION: ("region", "regionsnavn"),
     Column.LANGUAGE: ("sprog", "language"),
     Column.SOURCE: ("kilde", "source", "liste", "part"),
+    Column.TRACKING: (
+        "sporing",
+        "samtykke til sporing",
+        "sporingssamtykke",
+        "tracking consent",
+        "consent to tracking",
+        "samtykke",
+        "consent",
+    ),
 }
 _BY_HEADING = {
     fold(heading).replace(" ", ""): (place, column)

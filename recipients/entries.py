@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from recipients.addresses import parse_address
 from recipients.columns import Column, Layout
-from recipients.models import Confederation, Region, Role, Sector
+from recipients.models import Confederation, Region, Role, Sector, TrackingChoice
 from recipients.words import (
     find_confederation,
     find_language,
     find_region,
     find_role,
     find_sector,
+    find_tracking,
     fold,
     is_minister_title,
     precedence,
@@ -53,6 +54,8 @@ class Entry(NamedTuple):
     source: str | None
     attributes: str | None
     """JSON; None for an empty object."""
+    tracking: TrackingChoice | None = None
+    """Consent or objection; what a list leaves unsaid, it does not say."""
     shared: bool = False
     """Several rows gave different names."""
 
@@ -60,13 +63,15 @@ class Entry(NamedTuple):
 def read_entry(cells: Sequence[str], layout: Layout, *, source: str | None = None) -> Entry:
     """What a row says, in stored words.
 
-    Text that is none of the stored words is never lost: it is kept among the attributes.
+    Text that is none of the stored words is never lost: it is kept among the attributes; but what may
+    be a yes or a no to being tracked is not guessed at.
 
     Args:
         source: the party whose list it is, unless the row names one.
 
     Raises:
-        RowRefused: a cell is too long, or there are more cells than headings.
+        RowRefused: a cell is too long, there are more cells than headings, or it is not clear what is
+            said about tracking.
         BadAddress: the address cannot be written to.
     """
     width = len(layout.headings)
@@ -101,6 +106,7 @@ def read_entry(cells: Sequence[str], layout: Layout, *, source: str | None = Non
         language=language,
         source=_require_short(Column.SOURCE, said.get(Column.SOURCE, source), _LONGEST_SOURCE),
         attributes=json.dumps(kept, ensure_ascii=False) if kept else None,
+        tracking=_read_tracking(said),
     )
 
 
@@ -108,7 +114,8 @@ def combine_entries(entries: Sequence[Entry]) -> Entry:
     """One entry from several rows of one address.
 
     The highest office wins, between equals the first; an empty cell never erases a value. Where
-    names differ, that is remembered, so that the office is greeted.
+    names differ, that is remembered, so that the office is greeted. Whichever row objects to tracking,
+    the address does.
     """
     best, *others = sorted(entries, key=lambda entry: precedence(entry.role))
     for other in others:
@@ -119,6 +126,8 @@ def combine_entries(entries: Sequence[Entry]) -> Entry:
         }
         best = best._replace(**gaps, attributes=_join_attributes(best, other))
     names = {entry.name.casefold() for entry in entries if entry.name}
+    if any(entry.tracking == TrackingChoice.OBJECTION for entry in entries):
+        best = best._replace(tracking=TrackingChoice.OBJECTION)
     return best._replace(shared=len(names) > 1)
 
 
@@ -152,6 +161,16 @@ def _read_role(said: Mapping[Column, str], layout: Layout, kept: dict[str, str])
         kept[layout.attribute_key(Column.ROLE)] = text
         role = Role.MINISTER if is_minister_title(text) else Role.OTHER
     return role
+
+
+def _read_tracking(said: Mapping[Column, str]) -> TrackingChoice | None:
+    text = said.get(Column.TRACKING)
+    if text is None:
+        return None
+    choice = find_tracking(text)
+    if choice is None:
+        raise RowRefused(f"{Column.TRACKING}: neither yes (consent) nor no (objection)")
+    return None if choice is TrackingChoice.UNSAID else choice
 
 
 def _find_word(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-from recipients.models import Confederation, Region, Role, Sector
+from recipients.models import Confederation, Region, Role, Sector, TrackingChoice
 
 _SPELLED_OUT = str.maketrans({"æ": "ae", "ø": "oe", "å": "aa"})
 _NO_LETTER = re.compile(r"[^a-z0-9]+")
@@ -84,6 +84,33 @@ _LANGUAGES: dict[str, tuple[str, ...]] = {
     "da": ("dansk", "danish", "dk", "da-DK", "dan"),
     "en": ("engelsk", "english", "en-GB", "en-US", "eng"),
 }
+_TRACKING: dict[TrackingChoice, tuple[str, ...]] = {
+    TrackingChoice.CONSENT: (
+        *("ja", "ja tak", "j", "samtykke", "samtykker", "har samtykket", "samtykke givet", "sand", "1"),
+        *("yes", "y", "consented", "consents", "consent given", "true", "opt in"),
+    ),
+    TrackingChoice.OBJECTION: (
+        *("nej", "nej tak", "n", "indsigelse", "gør indsigelse", "intet samtykke", "ikke samtykke"),
+        *(
+            "samtykke trukket tilbage",
+            "trukket tilbage",
+            "tilbagetrukket",
+            "ingen sporing",
+            "falsk",
+            "0",
+        ),
+        *("no", "no thanks", "objected", "objects", "no consent", "consent withdrawn", "withdrawn"),
+        *("no tracking", "false", "opt out"),
+    ),
+    TrackingChoice.UNSAID: (
+        "ikke oplyst",
+        "ikke spurgt",
+        "ukendt",
+        "not stated",
+        "not asked",
+        "unknown",
+    ),
+}
 
 
 Word = TypeVar("Word", bound=str)
@@ -98,6 +125,7 @@ _SECTOR_OF = _by_word(_SECTORS)
 _CONFEDERATION_OF = _by_word(_CONFEDERATIONS)
 _REGION_OF = _by_word(_REGIONS)
 _LANGUAGE_OF = _by_word(_LANGUAGES)
+_TRACKING_OF = _by_word(_TRACKING)
 _PRECEDENCE = {role: place for place, role in enumerate(Role)}
 
 
@@ -136,6 +164,12 @@ def find_region(text: str) -> Region | None:
 def find_language(text: str) -> str | None:
     """The language code a word names; None for a language there are no letters in."""
     return _LANGUAGE_OF.get(fold(text))
+
+
+@lru_cache(maxsize=4096)
+def find_tracking(text: str) -> TrackingChoice | None:
+    """What a word says about being tracked; None if that is not clear."""
+    return _TRACKING_OF.get(fold(text))
 
 
 def precedence(role: Role | None) -> int:

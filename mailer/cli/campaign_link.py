@@ -11,7 +11,9 @@ from mailer.campaigns.models import LinkChange
 from mailer.cli.output import json_option, print_json, print_table, runtime_of, say
 from mailer.foundation.clock import real_now
 from mailer.foundation.settings import TrackingMode
-from mailer.tracking.targets import BadTarget, check_target, clicks_by_link
+from mailer.reports.figures import link_clicks
+from mailer.reports.report import FEW_NOT_TOLD
+from mailer.tracking.targets import BadTarget, check_target
 
 
 @click.group()
@@ -24,12 +26,15 @@ def link() -> None:
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, name: str, as_json: bool) -> None:
-    """List the campaign's links and how often each was followed, by people and machines."""
+    """List the campaign's links and how often each was followed, by people and machines.
+
+    Of an anonymous letter, what fewer than five did is not told.
+    """
     runtime = runtime_of(ctx)
     with runtime.database.read() as db:
         campaign = find_campaign(db, name)
         links = list_links(db, campaign)
-        clicks = clicks_by_link(db, campaign.id)
+        clicks = link_clicks(db, campaign, now=runtime.clock.now(), zone=runtime.settings.zone)
         changes = [_as_data(change) for change in list_changes(db, campaign)]
     shown = [
         {
@@ -46,6 +51,8 @@ def list_(ctx: click.Context, name: str, as_json: bool) -> None:
         print_json({"campaign": name, "links": shown, "changes": changes})
         return
     print_table(list(shown[0]), [list(row.values()) for row in shown])
+    if any(row["clicks"] is None for row in shown):
+        click.echo(f"Not told (–): {FEW_NOT_TOLD}")
     if changes:
         click.echo()
         rows = [[row[field] for field in _SHOWN] for row in changes]

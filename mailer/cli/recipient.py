@@ -1,4 +1,4 @@
-"""`mailer recipient`: import, list, show, suppress, unsuppress."""
+"""`mailer recipient`: import, list, show, suppress, unsuppress, tracking."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,13 @@ import click
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.audience import written_to
 from mailer.cli.errors import DONE_IN_PART
 from mailer.cli.lists import FieldOfHeading, encoding_option, rejects_option, tell_import
 from mailer.cli.output import json_option, print_json, print_table, progress, runtime_of, say
 from mailer.events.matching import link_registrations
 from recipients.addresses import hash_address, parse_address
+from recipients.choices import choose_tracking
 from recipients.columns import Column
 from recipients.errors import BadAddress
 from recipients.finding import find_recipient
@@ -22,6 +24,7 @@ from recipients.models import (
     Suppression,
     SuppressionReason,
     SuppressionScope,
+    TrackingChoice,
 )
 from recipients.segments import find_segment, select_segment
 from recipients.suppression import LONGEST_NOTE, find_suppression, suppress, unsuppress
@@ -32,12 +35,17 @@ _GETS = {
     SuppressionScope.EVERYTHING: "no more mail",
     SuppressionScope.LETTERS: "no more letters, only the reminders it asks for",
 }
+_TRACKED = {
+    TrackingChoice.CONSENT: "what it opens and clicks is kept where the letter's tracking says so",
+    TrackingChoice.OBJECTION: "no letter tracks it, also none that has left",
+    TrackingChoice.UNSAID: "neither yes nor no; no list says yes in its place",
+}
 _LONGEST_SOURCE = 64
 
 
 @click.group()
 def recipient() -> None:
-    """Import, list, show, suppress recipients."""
+    """Import, list, show, suppress recipients; keep what they say about tracking."""
 
 
 @recipient.command("import")
@@ -88,6 +96,7 @@ def import_(
             hash_key=runtime.settings.address_key,
             clock=runtime.clock,
             options=options,
+            written_to=written_to(),
             report=report,
         )
     if not dry_run:
@@ -159,7 +168,10 @@ def show(ctx: click.Context, email: str, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def suppress_(ctx: click.Context, email: str, reason: str, only: str | None, as_json: bool) -> None:
-    """Let an address get no more mail, whether or not it stands in the table."""
+    """Let an address get no more mail, whether or not it stands in the table.
+
+    Who objected is not tracked any more either, also by letters that have left.
+    """
     kind, note = _read_reason(reason)
     scope = SuppressionScope(only) if only else SuppressionScope.EVERYTHING
     runtime = runtime_of(ctx)
@@ -168,13 +180,19 @@ def suppress_(ctx: click.Context, email: str, reason: str, only: str | None, as_
         added = suppress(db, hashed, kind, now=runtime.clock.now(), scope=scope, note=note)
         kept = find_suppression(db, hashed)
         assert kept is not None
+        said = select(Recipient.tracking).where(Recipient.address_hash == hashed)
+        tracking = db.scalar(said)
     if as_json:
-        print_json({"suppressed": kept.reason, "suppressed_scope": kept.scope, "changed": added})
-    elif added:
+        told = {"suppressed": kept.reason, "suppressed_scope": kept.scope, "changed": added}
+        print_json(told | {"tracking": tracking})
+        return
+    if added:
         say(f"suppressed ({kept.reason}): it gets {_GETS[kept.scope]}")
     else:
         day = kept.created_at.astimezone(runtime.settings.zone).date()
         say(f"it was suppressed already ({kept.reason}, {day}): it gets {_GETS[kept.scope]}")
+    if kind is SuppressionReason.OBJECTED:
+        say(f"it objects to tracking, too: {_TRACKED[TrackingChoice.OBJECTION]}")
 
 
 @recipient.command("unsuppress")
@@ -182,7 +200,7 @@ def suppress_(ctx: click.Context, email: str, reason: str, only: str | None, as_
 @json_option
 @click.pass_context
 def unsuppress_(ctx: click.Context, email: str, as_json: bool) -> None:
-    """Let an address get mail again."""
+    """Let an address get mail again. An objection to tracking stays."""
     runtime = runtime_of(ctx)
     hashed = hash_address(runtime.settings.address_key, _parse(email))
     with runtime.database.write() as db:
@@ -191,6 +209,28 @@ def unsuppress_(ctx: click.Context, email: str, as_json: bool) -> None:
         print_json({"suppressed": False, "changed": changed})
     else:
         say("it may be written to again" if changed else "it was not suppressed")
+
+
+@recipient.command("tracking")
+@click.argument("email")
+@click.argument("choice", type=click.Choice([choice.value for choice in TrackingChoice]))
+@json_option
+@click.pass_context
+def tracking_(ctx: click.Context, email: str, choice: str, as_json: bool) -> None:
+    """Keep what a recipient said about being tracked; links already sent follow.
+
+    `unsaid` takes the last word back: neither yes nor no. No import lifts an objection, or gives a
+    consent again that was taken back.
+    """
+    runtime = runtime_of(ctx)
+    word = TrackingChoice(choice)
+    with runtime.database.write() as db:
+        found = find_recipient(db, email)
+        changed = choose_tracking(db, found.address_hash, word, now=runtime.clock.now())
+    if as_json:
+        print_json({"tracking": word, "changed": changed})
+    else:
+        say(f"{'' if changed else 'it was so already: '}{word}: {_TRACKED[word]}")
 
 
 def describe_recipients(db: Session, ids: Select[int]) -> list[dict[str, Any]]:

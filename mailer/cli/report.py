@@ -13,10 +13,11 @@ from mailer.cli.output import json_option, json_text, print_table, runtime_of
 from mailer.cli.report_output import choose_format, format_option, hand_out, output_option
 from mailer.cli.report_progress import challenges, progress
 from mailer.foundation.settings import Settings
+from mailer.reports.few import hides_few
 from mailer.reports.figures import campaign_report
 from mailer.reports.flat import write_csv
 from mailer.reports.page import render_page
-from mailer.reports.report import NO_GROUPS, CampaignReport, Dimension, Group
+from mailer.reports.report import FEW_NOT_TOLD, NO_GROUPS, CampaignReport, Dimension, Group
 from mailer.reports.spreadsheet import write_spreadsheet
 from mailer.runtime import template_folders
 
@@ -182,6 +183,9 @@ def _print_tables(figures: CampaignReport, *, limit: int | None) -> None:
     if about.automatic and set(figures.by) - {Dimension.EVENT, Dimension.LINK}:
         click.echo()
         click.echo(f"Groups: {NO_GROUPS}")
+    if hides_few(figures):
+        click.echo()
+        click.echo(f"Not told (–): {FEW_NOT_TOLD}")
     reach = figures.reach
     if reach.pass_on.total or reach.visits:
         rows: list[list[object]] = [["letter passed on", reach.pass_on.total]]

@@ -19,6 +19,7 @@ from mailer.embedded.errors import BadFaults, FaultsNotFound, ServiceFailed
 from mailer.embedded.fault_file import load_faults
 from mailer.embedded.faults import Faults
 from mailer.embedded.processes import Stop
+from mailer.embedded.reaching import relay_url
 from mailer.embedded.services import LOOPBACK, MAILER, child_environment, services
 from mailer.embedded.sink import Behave, new_event_loop, serve_sink
 from mailer.embedded.supervisor import Supervisor, only_one
@@ -158,16 +159,19 @@ def sink(
     rules = load_faults(faults) if faults else Faults()
 
     def tell(taken: int) -> None:
-        say(f"keeping letters in {folder}; relay: smtp://{host}:{taken}?starttls=never")
+        nonlocal port
+        port = taken
+        say(f"keeping letters in {folder}; relay: {relay_url(host, port, rules.behaviour, folder)}")
 
     def read_again(behave: Behave) -> None:
         assert faults is not None
         try:
-            behave(load_faults(faults))
+            behave(now := load_faults(faults))
         except (BadFaults, FaultsNotFound) as error:
             say(f"the earlier faults stay in force: {error}")
         else:
-            say(f"following {faults} as it is now")
+            relay = relay_url(host, port, now.behaviour, folder)
+            say(f"following {faults} as it is now; relay: {relay}")
 
     def listen(behave: Behave) -> None:
         if faults is not None:

@@ -265,10 +265,12 @@ def busiest(moments: Sequence[Moment], step: str) -> str:
     if not moments:
         return ""
     opened = any(moment.opens for moment in moments)
-    top = max(moments, key=lambda moment: moment.opens if opened else moment.clicks)
+    top = max(moments, key=lambda moment: (moment.opens if opened else moment.clicks) or 0)
     when = weekday(top.start)
     if step == "hour":
         when += f" mellem kl.{_NBSP}{top.start.hour} og {(top.start.hour + 1) % 24}"
     count = top.opens if opened else top.clicks
+    if count is None:
+        return ""
     what = ("åbning" if count == 1 else "åbninger") if opened else "klik"
     return f"Flest på én {'time' if step == 'hour' else 'dag'}: {number(count)} {what} {when}."

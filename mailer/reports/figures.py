@@ -33,6 +33,7 @@ from mailer.reports.counting import (
     reminders_of,
     tally_events,
 )
+from mailer.reports.few import hide_few
 from mailer.reports.hiding import hide_small_groups
 from mailer.reports.nesting import find_kinds
 from mailer.reports.report import (
@@ -51,6 +52,7 @@ from mailer.reports.report import (
     SentReminder,
 )
 from mailer.tracking.models import Label, TrackingKind
+from mailer.tracking.targets import clicks_by_link
 from recipients.models import Region, Role, Sector
 
 DENMARK = ZoneInfo("Europe/Copenhagen")
@@ -100,7 +102,7 @@ def campaign_report(
     zone: ZoneInfo = DENMARK,
     dimensions: Iterable[Dimension] = tuple(Dimension),
 ) -> CampaignReport:
-    """The figures of a campaign as they may be shown, small groups hidden.
+    """The figures of a campaign as they may be shown, small groups and what tells of a few hidden.
 
     A letter that goes by itself has no groups of people: its audience is those who did something, and
     groups of those who asked, clicked or registered, laid beside one another, tell who it was.
@@ -113,11 +115,12 @@ def campaign_report(
     if campaign.auto_submitted:
         told = [dimension for dimension in wanted if dimension not in _PERSONAL]
         counted = count_campaign(db, campaign, now=now, zone=zone, dimensions=told)
-        return replace(counted, by={dimension: counted.by.get(dimension, ()) for dimension in wanted})
+        by = {dimension: counted.by.get(dimension, ()) for dimension in wanted}
+        return hide_few(replace(counted, by=by))
     personal = _PERSONAL if set(_PERSONAL) & set(wanted) else ()
     counted = count_campaign(db, campaign, now=now, zone=zone, dimensions=(*wanted, *personal))
     if not personal:
-        return counted
+        return hide_few(counted)
     groups = {dimension: counted.by[dimension] for dimension in personal}
     shown = hide_small_groups(
         groups,
@@ -125,7 +128,7 @@ def campaign_report(
         _count_reachable(db, campaign),
     )
     by = {dimension: shown.get(dimension, counted.by[dimension]) for dimension in wanted}
-    return replace(counted, by=by)
+    return hide_few(replace(counted, by=by))
 
 
 def _count_reachable(db: Session, campaign: Campaign) -> dict[Dimension, dict[str | None, int]]:
@@ -133,6 +136,16 @@ def _count_reachable(db: Session, campaign: Campaign) -> dict[Dimension, dict[st
     for field, value, total in count_reachable(db, campaign.id, campaign.tracking, PERSONAL_FIELDS):
         counted[Dimension(field)][value] = total
     return counted
+
+
+def link_clicks(
+    db: Session, campaign: Campaign, *, now: datetime, zone: ZoneInfo
+) -> Mapping[int, int | None]:
+    """How often each link was followed, by its number, as the report tells it; few may be left out."""
+    if campaign.tracking != TrackingMode.ANONYMOUS:
+        return clicks_by_link(db, campaign.id)
+    figures = campaign_report(db, campaign, now=now, zone=zone, dimensions=())
+    return {link.number: link.clicks for link in figures.links}
 
 
 def count_campaign(
@@ -260,7 +273,7 @@ def _counted(
     )
 
 
-def _by_label(tallies: Iterable[Tally]) -> dict[str, int]:
+def _by_label(tallies: Iterable[Tally]) -> dict[str, int | None]:
     counted = _counted(tallies, None, None)
     return {"people": counted.people, "machines": counted.machines, "unsure": counted.unsure}
 

@@ -1,10 +1,12 @@
 """The figures of a report of progress, counted by the database over some days."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import DOWNLOAD, REGISTRATION
@@ -29,6 +31,7 @@ from mailer.reports.report import Dimension, Engagement, Group, Page, Reach
 from mailer.tracking.models import Label, TrackingKind
 from recipients.models import Region, Role, Sector
 
+_Campaign = Row[int, str, str, bool, str, int]
 _KNOWS_PEOPLE = frozenset({TrackingMode.CONSENT.value, TrackingMode.PERSONAL.value})
 _ORDER: dict[Dimension, Sequence[str]] = {
     Dimension.REGION: list(Region),
@@ -65,9 +68,10 @@ def progress_report(
         plan: all reminders, of which those missed in the period are told.
     """
     counts = PeriodCounts(db, period)
-    tallies = counts.tallies()
-    letters = _letters(counts, tallies)
-    events = _events(counts, tallies, plan, now=now)
+    tallies, campaigns = counts.tallies(), counts.campaigns()
+    letters = _letters(counts, campaigns, tallies)
+    clicks = _event_clicks(campaigns, tallies)
+    events = _events(counts, clicks, plan, now=now)
     return ProgressReport(
         period=period,
         meeting=meeting,
@@ -93,14 +97,16 @@ class _Row:
     knows_people: bool
 
 
-def _letters(counts: PeriodCounts, tallies: Sequence[Tally]) -> list[_Row]:
+def _letters(
+    counts: PeriodCounts, campaigns: Sequence[_Campaign], tallies: Sequence[Tally]
+) -> list[_Row]:
     """Administrators' letters by campaign, others by letter; the idle are left out."""
     delivered, doers = counts.letters(), counts.doers()
     done: dict[int, list[Tally]] = {}
     for tally in tallies:
         done.setdefault(tally.campaign_id, []).append(tally)
     rows: dict[tuple[bool, str], list[_Row]] = {}
-    for campaign_id, name, letter, automatic, tracking, audience in counts.campaigns():
+    for campaign_id, name, letter, automatic, tracking, audience in campaigns:
         figures = LetterFigures(
             letter if automatic else name,
             automatic,
@@ -110,6 +116,8 @@ def _letters(counts: PeriodCounts, tallies: Sequence[Tally]) -> list[_Row]:
                 done.get(campaign_id, ()), doers.get(campaign_id, {}), known=tracking in _KNOWS_PEOPLE
             ),
         )
+        if tracking == TrackingMode.ANONYMOUS:
+            figures = replace(figures, engagement=_without_few(figures.engagement, audience))
         if figures.delivery["letters"] or any(each.total for each in figures.engagement.values()):
             row = _Row(figures, audience, tracking in _KNOWS_PEOPLE)
             rows.setdefault((automatic, figures.name), []).append(row)
@@ -136,6 +144,26 @@ def _engagement(
             recipients_people=people if known or who else None,
         )
     return engagement
+
+
+def _without_few(engagement: Mapping[str, Engagement], audience: int) -> dict[str, Engagement]:
+    """An anonymous letter's engagement without what fewer than five did; nor is that part of any sum.
+
+    Of a letter to fewer than five nothing is told (see ``few``).
+    """
+    told = {}
+    for doing, done in engagement.items():
+        labels = (done.people, done.machines, done.unsure)
+        if audience < FEWEST or _is_few(done.total):
+            done = replace(done, total=None)  # noqa: PLW2901
+        if done.total is None or any(map(_is_few, labels)):
+            done = replace(done, people=None, machines=None, unsure=None)  # noqa: PLW2901
+        told[doing] = done
+    return told
+
+
+def _is_few(count: int | None) -> bool:
+    return count is not None and 0 < count < FEWEST
 
 
 def _by_label(tallies: Iterable[Tally]) -> dict[Label, int]:
@@ -238,15 +266,17 @@ def _rank(dimension: Dimension, value: str | None) -> tuple[bool, int, str]:
 
 
 def _events(
-    counts: PeriodCounts, tallies: Sequence[Tally], plan: Iterable[PlannedReminder], *, now: datetime
+    counts: PeriodCounts,
+    clicks: Mapping[str | None, int],
+    plan: Iterable[PlannedReminder],
+    *,
+    now: datetime,
 ) -> list[EventProgress]:
+    """The events, with the clicks on their links to register by."""
     period = counts.period
     today = now.astimezone(period.zone).date()
     moved, registered, asked = counts.moved(), counts.registrations(), counts.requests()
     clickers, reminders = counts.clickers(), counts.reminders()
-    clicks: dict[str | None, int] = {}
-    for tally in filter(_IS_DOING["registration_clicks"], tallies):
-        clicks[tally.event_slug] = clicks.get(tally.event_slug, 0) + tally.total
     missed: dict[int, set[str]] = {}
     for one in plan:
         in_period = period.start <= one.due_at < period.end
@@ -279,6 +309,28 @@ def _events(
             )
         )
     return events
+
+
+def _event_clicks(campaigns: Iterable[_Campaign], tallies: Iterable[Tally]) -> Counter[str | None]:
+    """By event: clicks on the links to register by.
+
+    An anonymous letter's are left out where fewer than five are of one event, or it went to fewer than
+    five: those of its other events would tell of these.
+    """
+    anonymous = {
+        campaign_id: audience
+        for campaign_id, _, _, _, tracking, audience in campaigns
+        if tracking == TrackingMode.ANONYMOUS
+    }
+    of_letters: dict[int, Counter[str | None]] = {}
+    for tally in filter(_IS_DOING["registration_clicks"], tallies):
+        of_letters.setdefault(tally.campaign_id, Counter())[tally.event_slug] += tally.total
+    clicks: Counter[str | None] = Counter()
+    for campaign_id, clicked in of_letters.items():
+        audience = anonymous.get(campaign_id)
+        if audience is None or (audience >= FEWEST and not any(map(_is_few, clicked.values()))):
+            clicks += clicked
+    return clicks
 
 
 def _standing(event: Event, over: date) -> Standing:

@@ -10,6 +10,11 @@ NO_GROUPS = (
     " had done, and groups would tell who that was"
 )
 """Why a report of an automatic campaign has no groups of people."""
+FEW_NOT_TOLD = (
+    "where fewer than five did something with an anonymous letter, or it went to fewer than five;"
+    " and what would tell of these"
+)
+"""Why a report of an anonymous campaign leaves counts out."""
 
 
 class Dimension(StrEnum):
@@ -48,11 +53,11 @@ class Engagement:
 
     recipients: int | None
     """Distinct deliveries, of any label; None where tracking knows no person."""
-    total: int
-    """Events; people, machines and unsure add up to it."""
-    people: int
-    machines: int
-    unsure: int
+    total: int | None
+    """Events; people, machines and unsure add up to it. Each is None where it tells of a few."""
+    people: int | None
+    machines: int | None
+    unsure: int | None
     recipients_people: int | None
     """Distinct deliveries with at least one event that was a person's."""
 
@@ -96,10 +101,10 @@ class EventFigures:
     time: time | None
     place: str | None
     region: str | None
-    clicks: int
-    """On any link of the event."""
+    clicks: int | None
+    """On any link of the event; None, as whatever is counted by tracking, where it tells of a few."""
     recipients: int | None
-    registration_clicks: int
+    registration_clicks: int | None
     registration_recipients: int | None
     registered: int
     """Recipients of this campaign who are known to have a seat."""
@@ -109,10 +114,10 @@ class EventFigures:
     reminded: int
     """Letters of all reminders sent, to whomever."""
     reminders: Sequence[SentReminder]
-    people: int
+    people: int | None
     """Of the clicks; people, machines and unsure add up to them."""
-    machines: int
-    unsure: int
+    machines: int | None
+    unsure: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +129,13 @@ class LinkFigures:
     kind: str
     event: str | None
     target: str
-    clicks: int
+    clicks: int | None
+    """None, as its parts, where it tells of a few."""
     recipients: int | None
-    people: int
+    people: int | None
     """Of the clicks; people, machines and unsure add up to them."""
-    machines: int
-    unsure: int
+    machines: int | None
+    unsure: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +169,9 @@ class Moment:
     """What was done in one hour or on one day, of local time; events of any label."""
 
     start: datetime
-    opens: int
-    clicks: int
-    registration_clicks: int
+    opens: int | None
+    clicks: int | None
+    registration_clicks: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from mailer.campaigns.models import DOWNLOAD, REGISTRATION
 from mailer.reports import danish
 from mailer.reports.charts import Bar, Column, bar_chart, column_chart, stacked_bar
 from mailer.reports.danish import number, percent
+from mailer.reports.few import hides_few
 from mailer.reports.hiding import FEWEST
 from mailer.reports.report import (
     CampaignReport,
@@ -20,7 +21,7 @@ from mailer.reports.report import (
     Page,
     SentReminder,
 )
-from mailer.reports.small_numbers import people, roughly
+from mailer.reports.small_numbers import FEW_HIDDEN, people, roughly
 
 _MOST_BARS = 12
 _MOST_LINK_BARS = 8
@@ -107,7 +108,8 @@ def key_figures(report: CampaignReport) -> list[Figure]:
         measured = []
     for by_many, so_often, engagement in measured:
         if engagement.recipients is None:
-            figures.append(Figure(so_often, number(engagement.total), "talt i alt"))
+            note = "talt i alt" if engagement.total is not None else FEW_HIDDEN
+            figures.append(Figure(so_often, number(engagement.total), note))
         else:
             share = f"{percent(engagement.recipients, sent)} af de modtagne" if sent else ""
             figures.append(Figure(by_many, number(engagement.recipients), share))
@@ -193,6 +195,15 @@ def notes(report: CampaignReport) -> list[Note]:
                 " rapport ikke.",
             )
         )
+    if hides_few(report):
+        told.append(
+            Note(
+                "Små tal er skjult",
+                f"Brevet måles uden at nogen kendes. Hvor færre end {FEWEST} har gjort noget, eller hvor"
+                " andre tal ville røbe det, står der en streg; også hele vejen, hvis brevet gik til"
+                f" færre end {FEWEST}.",
+            )
+        )
     told.append(
         Note(
             "Tal, ikke personer",
@@ -244,7 +255,7 @@ def over_time(report: CampaignReport) -> Section | None:
     signing = _carries(report, REGISTRATION)
     drawn = _widened(moments, step)
     columns = [_column(moment, drawn, step) for moment in drawn]
-    highest = max(max(moment.opens, moment.clicks) for moment in moments)
+    highest = max(max(moment.opens or 0, moment.clicks or 0) for moment in moments)
     unit = "time" if step == "hour" else "dag"
     busiest = danish.busiest(moments, step)
     legend = [Legend("c-open", "Åbninger"), Legend("c-click", "Klik")]
@@ -256,7 +267,7 @@ def over_time(report: CampaignReport) -> Section | None:
         [_when(moment, step), number(moment.opens), number(moment.clicks)]
         + ([number(moment.registration_clicks)] if signing else [])
         for moment in moments
-        if moment.opens or moment.clicks
+        if (moment.opens, moment.clicks) != (0, 0)
     ]
     return Section(
         "forloeb",
@@ -289,9 +300,9 @@ def _column(moment: Moment, moments: Sequence[Moment], step: str) -> Column:
     return Column(
         label,
         [
-            (moment.opens, "c-open"),
-            (moment.clicks, "c-click"),
-            (moment.registration_clicks, "c-register"),
+            (moment.opens or 0, "c-open"),
+            (moment.clicks or 0, "c-click"),
+            (moment.registration_clicks or 0, "c-register"),
         ],
     )
 
@@ -457,14 +468,14 @@ def links(report: CampaignReport) -> Section | None:
     """What was clicked in the letter; None where nothing can be."""
     if not report.links or report.about.tracking == "none":
         return None
-    ranked = sorted(report.links, key=lambda link: (-link.clicks, link.number))
+    ranked = sorted(report.links, key=lambda link: (-(link.clicks or 0), link.clicks == 0, link.number))
     most = ranked[0].clicks or 1
     named = [(danish.link_name(link.key, report.events), link) for link in ranked]
     bars = [
-        Bar(danish.shortened(name), number(link.clicks), [(link.clicks / most, "c-click")])
+        Bar(danish.shortened(name), number(link.clicks), [((link.clicks or 0) / most, "c-click")])
         for name, link in named[:_MOST_LINK_BARS]
     ]
-    unused = ", ".join(name for name, link in named if not link.clicks)
+    unused = ", ".join(name for name, link in named if link.clicks == 0)
     return Section(
         "links",
         "Hvad blev der klikket på?",
@@ -477,7 +488,7 @@ def links(report: CampaignReport) -> Section | None:
             [
                 [name, *map(number, (link.clicks, link.recipients, *_labels(link)))]
                 for name, link in named
-                if link.clicks
+                if link.clicks != 0
             ],
             f"Endnu ikke brugt: {unused}." if unused else "",
         ),
@@ -498,7 +509,7 @@ def labels(report: CampaignReport) -> Table | None:
     rows = [
         [name, *map(number, (engagement.recipients, engagement.total, *_labels(engagement)))]
         for name, engagement in kinds
-        if engagement.total
+        if engagement.total != 0
     ]
     if not rows:
         return None
@@ -520,7 +531,7 @@ def reach(report: CampaignReport) -> Table | None:
     )
 
 
-def _labels(done: Engagement | LinkFigures | Page) -> tuple[int, int, int]:
+def _labels(done: Engagement | LinkFigures | Page) -> tuple[int | None, int | None, int | None]:
     """How often people did it, somebody unsure, and machines."""
     return done.people, done.unsure, done.machines
 

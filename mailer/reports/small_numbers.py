@@ -11,6 +11,8 @@ NO_GROUPS = (
     " delt op i grupper: de ville vise, hvem det var."
 )
 """Why a letter is not broken down by what its recipients are."""
+FEW_HIDDEN = f"ikke vist: færre end {FEWEST}, eller det ville røbe dem"
+"""Why a count of an anonymous letter is not told."""
 _TWO_DIGITS_FROM = 100
 
 

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 import xlsxwriter
 
 from mailer.reports.danish import clean
-from mailer.reports.report import NO_GROUPS, CampaignReport, Dimension, Engagement
+from mailer.reports.few import hides_few
+from mailer.reports.report import FEW_NOT_TOLD, NO_GROUPS, CampaignReport, Dimension, Engagement
 
 Cell = str | int | float | None
 NUMBER, SHARE, TEXT = "#,##0", "0.0%", "@"
@@ -100,6 +101,8 @@ def _summary(report: CampaignReport) -> Sheet:
     ):
         who = engagement.recipients
         rows.append((label, who, None if who is None else _share(who, sent)))
+    if hides_few(report):
+        rows.append(("Left empty", FEW_NOT_TOLD, None))
     if report.about.automatic:
         rows.append(("Groups", NO_GROUPS, None))
     return Sheet("Summary", ["Figure", "Value", "Share"], [TEXT, NUMBER, SHARE], rows)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from mailer.campaigns.linking import this_account
-from mailer.campaigns.models import CampaignState, Link
+from mailer.campaigns.models import Campaign, CampaignState, Link
 from mailer.foundation.database import Database
 from mailer.foundation.settings import Settings
 from mailer.runtime import Runtime
@@ -180,3 +180,41 @@ def test_a_web_process_that_runs_follows_within_five_seconds(
             assert time.monotonic() < until
             time.sleep(0.1)
         assert client.get(path).headers["location"] == NEW
+
+
+def test_what_fewer_than_five_did_with_an_anonymous_letter_is_not_told(
+    mailer: Caller, campaign_id: int, database: Database
+) -> None:
+    with database.write() as db:
+        campaign = db.get_one(Campaign, campaign_id)
+        campaign.tracking, campaign.audience = "anonymous", 40
+
+    listed = mailer("campaign", "link", "list", "brev", "--json").data["links"]
+    shown = mailer("campaign", "link", "list", "brev").stdout
+
+    assert [one["clicks"] for one in listed] == [0, None]
+    assert "Not told (–): where fewer than five" in shown
+    report = mailer("report", "campaign", "brev", "--json").data
+    clicks = report["engagement"]["clicks"]
+    assert (clicks["total"], clicks["people"], clicks["unsure"]) == (None, None, None)
+    assert [one["clicks"] for one in report["links"]] == [0, None]
+    told = mailer("report", "campaign", "brev").stdout
+    assert "Not told (–): where fewer than five" in told
+
+
+@pytest.mark.parametrize("audience", [1, 2])
+def test_of_an_anonymous_letter_to_one_or_two_nothing_is_told(
+    mailer: Caller, campaign_id: int, database: Database, audience: int
+) -> None:
+    with database.write() as db:
+        campaign = db.get_one(Campaign, campaign_id)
+        campaign.tracking, campaign.audience = "anonymous", audience
+
+    listed = mailer("campaign", "link", "list", "brev", "--json").data["links"]
+    report = mailer("report", "campaign", "brev", "--json").data
+
+    assert [one["clicks"] for one in listed] == [None, None]
+    for deed, figures in report["engagement"].items():
+        if deed != "registrations":
+            assert set(figures.values()) == {None}
+    assert report["over_time"]["moments"] == []

@@ -112,6 +112,7 @@ def test_suppress_and_unsuppress(mailer: Caller, liste: str) -> None:
         "schema_version": 1,
         "suppressed": "manual",
         "suppressed_scope": "everything",
+        "tracking": None,
         "changed": False,
     }
     assert mailer("recipient", "unsuppress", "tr@aarhus.example").code == 0
@@ -169,3 +170,61 @@ def test_segments_are_listed_and_counted(mailer: Caller, liste: str) -> None:
     assert mailer("segment", "count", "nogen").code == 4
     assert mailer("segment", "create", "alle", "--where", "role = TR").code == 5
     assert mailer("segment", "create", "x", "--where", "role = konge").code == 1
+
+
+def test_a_word_about_tracking_is_kept_and_shown(mailer: Caller, liste: str) -> None:
+    mailer("recipient", "import", liste)
+    assert mailer("recipient", "show", "tr@aarhus.example", "--json").data["tracking"] is None
+
+    for word, changed in (
+        ("consent", True),
+        ("objection", True),
+        ("objection", False),
+        ("unsaid", True),
+    ):
+        answer = mailer("recipient", "tracking", "TR@Aarhus.example", word, "--json")
+        assert answer.code == 0
+        assert answer.data == {"schema_version": 1, "tracking": word, "changed": changed}
+        assert mailer("recipient", "show", "tr@aarhus.example", "--json").data["tracking"] == word
+
+    assert mailer("recipient", "show", "borgmester@sorø.example", "--json").data["tracking"] is None
+    told = mailer("recipient", "tracking", "tr@aarhus.example", "objection")
+    assert (told.stdout, told.stderr) == (
+        "",
+        "objection: no letter tracks it, also none that has left\n",
+    )
+    assert "objection" in mailer("recipient", "show", "tr@aarhus.example").stdout
+
+
+def test_what_was_said_about_tracking_needs_a_recipient_and_a_word(mailer: Caller, liste: str) -> None:
+    mailer("recipient", "import", liste)
+
+    unknown = mailer("recipient", "tracking", "ingen@x.example", "consent")
+    assert (unknown.code, unknown.stderr) == (4, "error: no recipient has that address\n")
+    assert mailer("recipient", "tracking", "ikke-en-adresse", "consent").code == 4
+    assert mailer("recipient", "tracking", "tr@aarhus.example", "CONSENT").code == 2
+    assert mailer("recipient", "tracking", "tr@aarhus.example", "").code == 2
+    assert mailer("recipient", "tracking", "tr@aarhus.example").code == 2
+    assert mailer("recipient", "show", "tr@aarhus.example", "--json").data["tracking"] is None
+
+
+def test_who_objects_to_mail_objects_to_tracking_and_a_list_cannot_lift_it(
+    mailer: Caller, liste: str, tmp_path: Path
+) -> None:
+    consents = tmp_path / "samtykke.csv"
+    consents.write_text("Mail;Må vi?\ntr@aarhus.example;ja\n", encoding="utf-8")
+    mailer("recipient", "import", liste)
+    assert mailer("recipient", "import", str(consents), "--map", "tracking=Må vi?").code == 0
+    assert mailer("recipient", "show", "tr@aarhus.example", "--json").data["tracking"] == "consent"
+
+    told = mailer("recipient", "suppress", "tr@aarhus.example", "--reason", "objected")
+    assert "it objects to tracking, too" in told.stderr
+    again = mailer("recipient", "suppress", "tr@aarhus.example", "--reason", "objected", "--json")
+    assert (again.data["tracking"], again.data["changed"]) == ("objection", False)
+    mailer("recipient", "unsuppress", "tr@aarhus.example")
+    mailer("recipient", "import", str(consents), "--map", "tracking=Må vi?")
+
+    shown = mailer("recipient", "show", "tr@aarhus.example", "--json").data
+    assert (shown["suppressed"], shown["tracking"]) == (False, "objection")
+    stranger = mailer("recipient", "suppress", "ny@x.example", "--reason", "objected", "--json")
+    assert (stranger.data["suppressed"], stranger.data["tracking"]) == ("objected", None)

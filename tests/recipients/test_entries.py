@@ -5,7 +5,7 @@ import pytest
 from recipients.columns import Column, recognise
 from recipients.entries import Entry, RowRefused, combine_entries, read_entry
 from recipients.errors import BadAddress, UnreadableFile
-from recipients.models import Confederation, Region, Role, Sector
+from recipients.models import Confederation, Region, Role, Sector, TrackingChoice
 
 
 def entry(**cells: str) -> Entry:
@@ -161,3 +161,48 @@ def test_the_columns_of_a_rejects_file_are_no_attributes() -> None:
     found = read_entry(["x.csv", "2", "no", "a@x.example", "1"], recognise(headings, {}))
 
     assert attributes(found) == {"Lokale": "1"}
+
+
+@pytest.mark.parametrize("heading", ["Sporing", "Samtykke", "Tracking", "Tracking consent", "CONSENT"])
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        (" JA ", TrackingChoice.CONSENT),
+        ("yes", TrackingChoice.CONSENT),
+        ("consent", TrackingChoice.CONSENT),
+        ("Nej tak", TrackingChoice.OBJECTION),
+        ("objection", TrackingChoice.OBJECTION),
+        ("Trukket tilbage", TrackingChoice.OBJECTION),
+        ("ikke oplyst", None),
+        ("unsaid", None),
+        ("", None),
+    ],
+)
+def test_a_list_may_say_who_consents_and_who_objects(
+    heading: str, text: str, choice: TrackingChoice | None
+) -> None:
+    found = entry(**{heading: text})
+
+    assert found.tracking == choice
+    assert found.attributes is None
+
+
+@pytest.mark.parametrize("text", ["x", "måske", "ja?nej", "2014-03-07", "-", "ja og nej", "jaja"])
+def test_no_consent_is_guessed_at(text: str) -> None:
+    with pytest.raises(RowRefused, match=r"^tracking: neither yes \(consent\) nor no \(objection\)$"):
+        entry(Samtykke=text)
+
+
+def test_of_two_columns_about_tracking_the_plainer_is_read() -> None:
+    found = entry(Samtykke="ja", Sporing="nej")
+
+    assert found.tracking is TrackingChoice.OBJECTION
+    assert attributes(found) == {"Samtykke": "ja"}
+
+
+@pytest.mark.parametrize("texts", [("ja", "nej", ""), ("", "nej", "ja"), ("nej", "ja", "ja")])
+def test_whichever_row_objects_the_address_does(texts: tuple[str, ...]) -> None:
+    rows = [entry(Stilling="Borgmester" if text == "ja" else "leder", Sporing=text) for text in texts]
+
+    assert combine_entries(rows).tracking is TrackingChoice.OBJECTION
+    assert combine_entries([rows[0], entry(Navn="Bo")]).tracking == rows[0].tracking

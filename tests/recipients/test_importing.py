@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select, text
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import Database
 from recipients.addresses import hash_address
+from recipients.choices import choose_tracking
 from recipients.columns import Column
 from recipients.errors import ImportRunning, InputNotFound, UnreadableFile
 from recipients.finding import find_recipient
@@ -28,7 +29,10 @@ from recipients.models import (
     Region,
     Role,
     Sector,
+    SuppressionReason,
+    TrackingChoice,
 )
+from recipients.suppression import suppress, unsuppress
 from tests.conftest import NOW
 
 CLOCK = Clock(real=lambda: NOW)
@@ -438,3 +442,79 @@ def test_a_list_with_the_longest_of_names_has_a_rejects_file_too(
 
     assert result.rejects_file is not None
     assert result.rejects_file.exists()
+
+
+CONSENT, OBJECTION, UNSAID = TrackingChoice.CONSENT, TrackingChoice.OBJECTION, TrackingChoice.UNSAID
+
+
+@pytest.mark.parametrize(
+    ("said", "listed", "holds"),
+    [
+        (None, "ja", CONSENT),
+        (None, "nej", OBJECTION),
+        (None, "", None),
+        (CONSENT, "", CONSENT),
+        (CONSENT, "ikke oplyst", CONSENT),
+        (CONSENT, "nej", OBJECTION),
+        (OBJECTION, "ja", OBJECTION),
+        (OBJECTION, "", OBJECTION),
+        (UNSAID, "ja", UNSAID),
+        (UNSAID, "nej", OBJECTION),
+        (UNSAID, "", UNSAID),
+    ],
+)
+def test_no_list_lifts_an_objection_or_gives_a_consent_again(
+    importing: Importer, said: TrackingChoice | None, listed: str, holds: TrackingChoice | None
+) -> None:
+    importing("E-mail;Stilling\na@x.example;leder\n")
+    if said is not None:
+        with importing.database.write() as db:
+            choose_tracking(db, hash_address(KEY, "a@x.example"), said, now=NOW)
+
+    result = importing(f"E-mail;Stilling;Samtykke\na@x.example;minister;{listed}\n")
+
+    assert result.updated == 1
+    assert importing.find("a@x.example").tracking == holds
+    assert importing.find("a@x.example").role is Role.MINISTER
+
+
+def test_a_word_about_tracking_alone_is_a_change_and_the_same_again_is_none(
+    importing: Importer,
+) -> None:
+    importing("E-mail\na@x.example\n")
+
+    first = importing("E-mail;Tracking\na@x.example;yes\n")
+    again = importing("E-mail;Tracking\na@x.example;yes\n")
+
+    assert (first.updated, again.unchanged) == (1, 1)
+
+
+def test_a_word_about_tracking_that_is_not_clear_is_named_by_line_and_reason(
+    importing: Importer,
+) -> None:
+    result = importing("E-mail;Sporing\na@x.example;ja\nb@x.example;måske\nc@x.example;nej\n")
+
+    assert (result.imported, result.rejected) == (2, 1)
+    assert result.rejects_file is not None
+    with result.rejects_file.open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file, delimiter=";")
+    assert row["rejected line"] == "3"
+    assert row["rejected reason"] == "tracking: neither yes (consent) nor no (objection)"
+    assert row["E-mail"] == "b@x.example"
+    assert importing.find("a@x.example").tracking is CONSENT
+    assert importing.find("c@x.example").tracking is OBJECTION
+
+
+def test_who_objected_before_they_stood_on_a_list_is_not_tracked(importing: Importer) -> None:
+    hashed = hash_address(KEY, "a@x.example")
+    with importing.database.write() as db:
+        suppress(db, hashed, SuppressionReason.OBJECTED, now=NOW)
+        suppress(db, hash_address(KEY, "b@x.example"), SuppressionReason.BOUNCED, now=NOW)
+
+    importing("E-mail;Sporing\na@x.example;ja\nb@x.example;ja\n")
+    with importing.database.write() as db:
+        unsuppress(db, hashed)
+    importing("E-mail;Sporing\na@x.example;ja\n")
+
+    assert importing.find("a@x.example").tracking is OBJECTION
+    assert importing.find("b@x.example").tracking is CONSENT

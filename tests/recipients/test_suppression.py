@@ -22,6 +22,8 @@ from tests.conftest import NOW
 
 HASH = hash_address(b"key", "nobody@skole.example")
 LATER = NOW + timedelta(minutes=1)
+VISIT, ANOTHER = "0123456789", "abcdefghij"
+"""The marks of two visits to a letter's page."""
 LETTERS, EVERYTHING = SuppressionScope.LETTERS, SuppressionScope.EVERYTHING
 OTHER_REASONS = [reason for reason in SuppressionReason if reason != SuppressionReason.UNSUBSCRIBED]
 
@@ -86,25 +88,25 @@ def test_of_two_scopes_the_wider_stays(db: Session, reason: SuppressionReason) -
 def test_of_the_persons_own_choices_the_last_one_counts(db: Session) -> None:
     said = []
     for minute, scope in enumerate((LETTERS, LETTERS, EVERYTHING, EVERYTHING, LETTERS)):
-        said.append(unsubscribe(db, HASH, scope, now=NOW + timedelta(minutes=minute)))
+        said.append(unsubscribe(db, HASH, scope, now=NOW + timedelta(minutes=minute), mark=VISIT))
         assert kept(db) == (SuppressionReason.UNSUBSCRIBED, scope)
 
     assert said == [True, False, True, False, True]
 
 
 def test_what_was_asked_earlier_does_not_undo_what_was_asked_later(db: Session) -> None:
-    unsubscribe(db, HASH, EVERYTHING, now=LATER)
+    unsubscribe(db, HASH, EVERYTHING, now=LATER, mark=VISIT)
 
-    assert not unsubscribe(db, HASH, LETTERS, now=NOW)
-    assert not resubscribe(db, HASH, now=NOW)
+    assert not unsubscribe(db, HASH, LETTERS, now=NOW, mark=VISIT)
+    assert not resubscribe(db, HASH, now=NOW, mark=VISIT)
     assert kept(db) == (SuppressionReason.UNSUBSCRIBED, EVERYTHING)
 
 
 @pytest.mark.parametrize("reason", OTHER_REASONS)
 def test_reminders_only_does_not_narrow_another_reason(db: Session, reason: SuppressionReason) -> None:
     suppress(db, HASH, reason, now=NOW)
-    unsubscribe(db, HASH, LETTERS, now=LATER)
-    unsubscribe(db, HASH, LETTERS, now=LATER)
+    unsubscribe(db, HASH, LETTERS, now=LATER, mark=VISIT)
+    unsubscribe(db, HASH, LETTERS, now=LATER, mark=VISIT)
 
     found = kept(db)
     assert found is not None
@@ -112,18 +114,18 @@ def test_reminders_only_does_not_narrow_another_reason(db: Session, reason: Supp
 
 
 def test_taking_it_back_lifts_the_persons_own_unsubscription(db: Session) -> None:
-    unsubscribe(db, HASH, LETTERS, now=NOW)
+    unsubscribe(db, HASH, LETTERS, now=NOW, mark=VISIT)
 
-    assert resubscribe(db, HASH, now=LATER)
+    assert resubscribe(db, HASH, now=LATER, mark=VISIT)
     assert kept(db) is None
-    assert not resubscribe(db, HASH, now=LATER)
+    assert not resubscribe(db, HASH, now=LATER, mark=VISIT)
 
 
 @pytest.mark.parametrize("reason", OTHER_REASONS)
 def test_taking_it_back_lifts_no_other_reason(db: Session, reason: SuppressionReason) -> None:
     suppress(db, HASH, reason, now=NOW, note="told at the desk: twice")
 
-    assert not resubscribe(db, HASH, now=LATER)
+    assert not resubscribe(db, HASH, now=LATER, mark=VISIT)
     assert kept(db) == (reason, EVERYTHING)
 
 
@@ -133,11 +135,11 @@ def test_unsubscribing_and_taking_it_back_launders_no_other_reason(
     db: Session, reason: SuppressionReason, *, unsubscribed_first: bool
 ) -> None:
     if unsubscribed_first:
-        unsubscribe(db, HASH, LETTERS, now=NOW)
+        unsubscribe(db, HASH, LETTERS, now=NOW, mark=VISIT)
     suppress(db, HASH, reason, now=NOW, note="told at the desk: twice")
     for minute, scope in enumerate((LETTERS, EVERYTHING, LETTERS), start=1):
-        unsubscribe(db, HASH, scope, now=NOW + timedelta(minutes=minute))
-    resubscribe(db, HASH, now=NOW + timedelta(minutes=9))
+        unsubscribe(db, HASH, scope, now=NOW + timedelta(minutes=minute), mark=VISIT)
+    resubscribe(db, HASH, now=NOW + timedelta(minutes=9), mark=VISIT)
 
     found = find_suppression(db, HASH)
     assert found is not None
@@ -147,15 +149,15 @@ def test_unsubscribing_and_taking_it_back_launders_no_other_reason(
 def test_an_unsubscription_an_administrator_wrote_down_is_not_taken_back(db: Session) -> None:
     suppress(db, HASH, SuppressionReason.UNSUBSCRIBED, now=NOW, note="on the telephone")
 
-    assert not resubscribe(db, HASH, now=LATER)
-    unsubscribe(db, HASH, LETTERS, now=LATER)
+    assert not resubscribe(db, HASH, now=LATER, mark=VISIT)
+    unsubscribe(db, HASH, LETTERS, now=LATER, mark=VISIT)
     assert kept(db) == (SuppressionReason.UNSUBSCRIBED, EVERYTHING)
 
 
 def test_the_longest_note_fits_beside_the_reason(db: Session) -> None:
     suppress(db, HASH, SuppressionReason.MANUAL, now=NOW, note="x" * LONGEST_NOTE)
-    unsubscribe(db, HASH, EVERYTHING, now=LATER)
-    resubscribe(db, HASH, now=LATER)
+    unsubscribe(db, HASH, EVERYTHING, now=LATER, mark=VISIT)
+    resubscribe(db, HASH, now=LATER, mark=VISIT)
 
     assert kept(db) == (SuppressionReason.MANUAL, EVERYTHING)
 
@@ -165,26 +167,27 @@ def test_the_longest_note_fits_beside_the_reason(db: Session) -> None:
 def test_a_late_withdrawal_does_not_lift_a_no_that_was_said_again_after_it(
     db: Session, other: SuppressionReason | None, scope: SuppressionScope
 ) -> None:
-    unsubscribe(db, HASH, scope, now=NOW)
+    unsubscribe(db, HASH, scope, now=NOW, mark=VISIT)
     if other is not None:
         suppress(db, HASH, other, now=NOW)
-    assert not unsubscribe(db, HASH, scope, now=NOW + timedelta(minutes=2))
-    unsubscribe(db, HASH, scope, now=NOW)  # one that comes late does not bring the moment back
+    assert not unsubscribe(db, HASH, scope, now=NOW + timedelta(minutes=2), mark=VISIT)
+    # One that comes late does not bring the moment back.
+    unsubscribe(db, HASH, scope, now=NOW, mark=VISIT)
 
-    assert not resubscribe(db, HASH, now=LATER)
+    assert not resubscribe(db, HASH, now=LATER, mark=VISIT)
     found = find_suppression(db, HASH)
     assert found is not None
     assert found.reason == SuppressionReason.UNSUBSCRIBED
-    assert resubscribe(db, HASH, now=NOW + timedelta(minutes=2))
+    assert resubscribe(db, HASH, now=NOW + timedelta(minutes=2), mark=VISIT)
 
 
 def test_the_offices_unsubscription_wins_over_the_webs_beside_a_bounce(db: Session) -> None:
     suppress(db, HASH, SuppressionReason.BOUNCED, now=NOW)
-    unsubscribe(db, HASH, EVERYTHING, now=NOW)
+    unsubscribe(db, HASH, EVERYTHING, now=NOW, mark=VISIT)
     suppress(db, HASH, SuppressionReason.UNSUBSCRIBED, now=NOW, note="on the telephone")
-    unsubscribe(db, HASH, EVERYTHING, now=LATER)
+    unsubscribe(db, HASH, EVERYTHING, now=LATER, mark=VISIT)
 
-    assert not resubscribe(db, HASH, now=LATER)
+    assert not resubscribe(db, HASH, now=LATER, mark=VISIT)
     found = find_suppression(db, HASH)
     assert found is not None
     assert (found.reason, found.note) == (SuppressionReason.UNSUBSCRIBED, "on the telephone")
@@ -193,13 +196,13 @@ def test_the_offices_unsubscription_wins_over_the_webs_beside_a_bounce(db: Sessi
 def test_an_unsubscription_kept_beside_a_complaint_by_an_earlier_version_gives_way_to_it(
     db: Session,
 ) -> None:
-    unsubscribe(db, HASH, EVERYTHING, now=NOW)
+    unsubscribe(db, HASH, EVERYTHING, now=NOW, mark=VISIT)
     found = find_suppression(db, HASH)
     assert found is not None
-    found.note = "also complained: by post"
+    found.note = f"undo {VISIT}=everything also complained: by post"
     db.flush()
 
-    assert resubscribe(db, HASH, now=LATER)
+    assert resubscribe(db, HASH, now=LATER, mark=VISIT)
     assert kept(db) == (SuppressionReason.COMPLAINED, EVERYTHING)
     assert found.note == "by post"
 
@@ -215,9 +218,9 @@ def happen(db: Session, what: str, minute: int) -> None:
     """Tell the table of one thing that happened."""
     now = NOW + timedelta(minutes=minute)
     if what == "undo":
-        resubscribe(db, HASH, now=now)
+        resubscribe(db, HASH, now=now, mark=VISIT)
     elif what in {"letters", "everything"}:
-        unsubscribe(db, HASH, SuppressionScope(what), now=now)
+        unsubscribe(db, HASH, SuppressionScope(what), now=now, mark=VISIT)
     elif what == "office":
         suppress(db, HASH, SuppressionReason.UNSUBSCRIBED, now=now, note="office")
     else:
@@ -231,7 +234,13 @@ def state_after(db: Session, arrivals: Sequence[Happening]) -> tuple[str, str, s
         happen(db, what, minute)
     db.expire_all()
     found = find_suppression(db, HASH)
-    return (found.reason.value, found.scope.value, found.note) if found else None
+    if found is None:
+        return None
+    of_the_visit = (f"undo {VISIT}={scope}" for scope in SuppressionScope)
+    note = found.note
+    for each in of_the_visit:
+        note = note.removeprefix(each).strip() or None if note else None
+    return found.reason.value, found.scope.value, note
 
 
 def state_by_moments(happened: Sequence[Happening]) -> tuple[str, str, str | None] | None:
@@ -298,3 +307,94 @@ def test_every_order_ends_in_the_last_word_or_in_silence(db: Session, other: str
     happened = [("everything", 1), ("undo", 2), ("everything", 3), (other, 2)]
     expected = state_by_moments(happened)
     assert {state_after(db, order) for order in permutations(happened)} == {expected}
+
+
+def test_what_was_said_in_one_visit_is_not_taken_back_in_another(db: Session) -> None:
+    unsubscribe(db, HASH, EVERYTHING, now=NOW, mark=VISIT)
+
+    assert not resubscribe(db, HASH, now=LATER, mark=ANOTHER)
+    assert not resubscribe(db, HASH, now=LATER, mark="")
+    assert kept(db) == (SuppressionReason.UNSUBSCRIBED, EVERYTHING)
+
+
+@pytest.mark.parametrize("earlier", ["", VISIT])
+@pytest.mark.parametrize("scope", [LETTERS, EVERYTHING])
+def test_saying_no_and_taking_it_back_leaves_an_earlier_no_as_it_stood(
+    db: Session, earlier: str, scope: SuppressionScope
+) -> None:
+    unsubscribe(db, HASH, scope, now=NOW, mark=earlier)
+    unsubscribe(db, HASH, EVERYTHING, now=LATER, mark=ANOTHER)
+    resubscribe(db, HASH, now=LATER, mark=ANOTHER)
+    resubscribe(db, HASH, now=LATER, mark=ANOTHER)
+
+    assert kept(db) == (SuppressionReason.UNSUBSCRIBED, scope)
+
+
+@pytest.mark.parametrize("earlier", ["", VISIT])
+def test_another_visit_makes_no_no_narrower(db: Session, earlier: str) -> None:
+    unsubscribe(db, HASH, EVERYTHING, now=NOW, mark=earlier)
+
+    assert not unsubscribe(db, HASH, LETTERS, now=LATER, mark=ANOTHER)
+    assert kept(db) == (SuppressionReason.UNSUBSCRIBED, EVERYTHING)
+
+
+@pytest.mark.parametrize("order", [(VISIT, ANOTHER), (ANOTHER, VISIT)])
+def test_two_noes_are_lifted_when_both_are_taken_back(db: Session, order: tuple[str, str]) -> None:
+    unsubscribe(db, HASH, EVERYTHING, now=NOW, mark=VISIT)
+    unsubscribe(db, HASH, LETTERS, now=NOW, mark=ANOTHER)
+    for mark in order:
+        assert kept(db) is not None
+        resubscribe(db, HASH, now=LATER, mark=mark)
+
+    assert kept(db) is None
+
+
+def test_a_no_without_a_mark_is_never_taken_back(db: Session) -> None:
+    suppress(db, HASH, SuppressionReason.UNSUBSCRIBED, now=NOW)
+    unsubscribe(db, HASH, LETTERS, now=NOW)
+
+    for mark in ("", VISIT):
+        assert not resubscribe(db, HASH, now=LATER, mark=mark)
+    assert kept(db) == (SuppressionReason.UNSUBSCRIBED, EVERYTHING)
+
+
+def test_of_too_many_noes_to_keep_apart_the_widest_stays(db: Session) -> None:
+    for mark, scope in (("a", LETTERS), ("b", EVERYTHING), ("", LETTERS), ("c", LETTERS)):
+        unsubscribe(db, HASH, scope, now=NOW, mark=mark)
+        unsubscribe(db, HASH, LETTERS, now=NOW, mark="d")
+    for mark in ("a", "b", "c", "d"):
+        resubscribe(db, HASH, now=LATER, mark=mark)
+
+    assert kept(db) == (SuppressionReason.UNSUBSCRIBED, EVERYTHING)
+
+
+marks = st.sampled_from(["", *(f"{number:010}" for number in range(6))])
+words = st.sampled_from(["letters", "everything", "undo"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(marks, words), max_size=12), st.sampled_from([None, "bounced", "manual"]))
+def test_no_row_of_words_lifts_what_somebody_else_said(
+    db: Session, said: list[tuple[str, str]], other: str | None
+) -> None:
+    unsuppress(db, HASH)
+    standing: dict[str, str] = {}
+    if other is not None:
+        suppress(db, HASH, SuppressionReason(other), now=NOW, note="x" * LONGEST_NOTE)
+    for minute, (mark, word) in enumerate(said):
+        now = NOW + timedelta(minutes=minute)
+        if word == "undo":
+            resubscribe(db, HASH, now=now, mark=mark)
+            standing.pop(mark, None) if mark else None
+        else:
+            unsubscribe(db, HASH, SuppressionScope(word), now=now, mark=mark)
+            widest = standing.get(mark) == "everything" and not mark
+            standing[mark] = "everything" if widest else word
+        found = kept(db)
+        if standing or other:
+            assert found is not None
+            assert found[1] == EVERYTHING or "everything" not in standing.values()
+            assert found[1] == EVERYTHING or other is None
+    found = kept(db)
+    if len({mark for mark, _ in said}) <= 3:  # so many are kept apart; then silence wins
+        assert (found is not None) == bool(standing or other)
