@@ -31,6 +31,8 @@ class TrackingKind(StrEnum):
     """Registered for an event on our own page."""
     WITHDRAW = "withdraw"
     """Gave a seat or a place on the waiting list back."""
+    OBJECT = "object"
+    """Does not want to be tracked; kept with the recipient, and counted for nobody."""
 
 
 class Label(StrEnum):

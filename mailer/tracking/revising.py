@@ -6,9 +6,9 @@ first click looks like anybody's.
 First come the rules of ``surroundings``, which look at one letter. Where none of them decides, of what
 looks like people's
 
-5. is unsure what was one of many letters from one network by one program in the same minute: so does a
+6. is unsure what was one of many letters from one network by one program in the same minute: so does a
    scanner look, but also a town hall at nine o'clock;
-6. is unsure a click at most five seconds after the relay had accepted the letter. Speed alone makes no
+7. is unsure a click at most five seconds after the relay had accepted the letter. Speed alone makes no
    machine. The moment of acceptance is known by batch: it is written when the batch's outcomes are.
 
 All moments are on the clock people see, deliveries' as well as events'.
@@ -45,14 +45,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
-from mailer.campaigns.models import Delivery, DeliveryState
+from mailer.campaigns.models import Delivery, DeliveryState, Link
 from mailer.foundation.database import Database
 from mailer.tracking import labels
 from mailer.tracking.labels import Judgement, judge_sighting
 from mailer.tracking.models import BY_HAND, Label, Manner, TrackingEvent, TrackingKind, UserAgent
 from mailer.tracking.surroundings import (
+    ALL_OF_FEW,
     BURST,
     BURSTS,
+    FEW_LINKS,
     FEWEST_LINKS,
     FORM,
     FORM_SECONDS,
@@ -82,6 +84,7 @@ _EXPLANATIONS = {
     TRAPPED.reason: "from there, the link that no reader can see was followed at about the same time",
     FORM.reason: "from there, a form was sent soon after, which scanners do not do",
     BURST.reason: "so many links of the letter were followed at once as no reader follows",
+    ALL_OF_FEW.reason: "all links of the letter, two or three, were followed within five seconds",
     CROWDED.reason: "in that minute many letters were read from that network by the same program",
     HASTY.reason: "the relay had taken the letter only seconds before",
 }
@@ -374,13 +377,19 @@ def _judge_letters(db: Session, part: _Part) -> dict[Judgement, list[int]]:
     looked_at = select(*letter).where(part.condition, _has_news(part)).order_by(TrackingEvent.at)
     links = case((TrackingEvent.kind == TrackingKind.CLICK, TrackingEvent.link_number))
     telling = or_(TrackingEvent.kind == TrackingKind.TRAP, TrackingEvent.manner == Manner.POST)
+    few = _few_links(db, part)
+    fewest = case(
+        *(
+            (TrackingEvent.campaign_id.in_([each for each, has in few.items() if has == count]), count)
+            for count in FEW_LINKS
+        ),
+        else_=FEWEST_LINKS,
+    )
     letters = (
         select(*letter)
         .where(tuple_(*letter).in_(looked_at), near)
         .group_by(*letter)
-        .having(
-            or_(func.count(links.distinct()) >= FEWEST_LINKS, func.max(case((telling, 1), else_=0)) == 1)
-        )
+        .having(or_(func.count(links.distinct()) >= fewest, func.max(case((telling, 1), else_=0)) == 1))
         .cte("letters")
     )
     at = _seconds_of(TrackingEvent.at)
@@ -405,17 +414,32 @@ def _judge_letters(db: Session, part: _Part) -> dict[Judgement, list[int]]:
     verdicts: dict[Judgement, list[int]] = {}
     with _in_one_go(db) if isinstance(part, _Fresh) else nullcontext():
         events = db.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE})
-        for _, rows in groupby(events, key=itemgetter(1, 2)):
+        for (campaign_id, _), rows in groupby(events, key=itemgetter(1, 2)):
             belongs, seen = {}, []
             for row in rows:
                 seen.append(Seen(*row[3:]))
                 belongs[row[3]] = row[0]
-            for event, judgement in judge_beside(seen):
+            for event, judgement in judge_beside(seen, few_links=few.get(campaign_id)):
                 # A person is written again in any case: the crowd may have cast doubt on them since.
                 stays = judgement == Judgement(Label(event.label), event.reason)
                 if belongs[event.id] and (judgement.label is Label.PERSON or not stays):
                     verdicts.setdefault(judgement, []).append(event.id)
     return verdicts
+
+
+def _few_links(db: Session, part: _Part) -> dict[int, int]:
+    """By campaign of the part, how many links its letters have, where that is few."""
+    campaigns = db.scalars(select(TrackingEvent.campaign_id).where(part.condition).distinct()).all()
+    few: dict[int, int] = {}
+    for start in range(0, len(campaigns), _KEYS_AT_ONCE):
+        counted = (
+            select(Link.campaign_id, func.count())
+            .where(Link.campaign_id.in_(campaigns[start : start + _KEYS_AT_ONCE]))
+            .group_by(Link.campaign_id)
+            .having(func.count().in_(FEW_LINKS))
+        )
+        few |= {row[0]: row[1] for row in db.execute(counted)}
+    return few
 
 
 @contextmanager

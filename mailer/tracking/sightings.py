@@ -50,7 +50,8 @@ class Sighting:
     network: str | None = None
     """Stands for the reader's network that day."""
     scope: str | None = None
-    """Of a deed: ``everything`` or ``letters`` of an unsubscription, ``undo`` of a reminder."""
+    """Of a deed: ``everything`` or ``letters`` of an unsubscription, with the mark of the visit it was
+    said in; the mark alone where that is taken back; ``undo`` of a reminder."""
 
 
 def read_manner(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Manner:

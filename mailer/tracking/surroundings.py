@@ -8,7 +8,9 @@ others the first rule that fits decides:
 3. the hidden link was followed within a minute from the same network, or within ten seconds from
    anywhere (scanners fetch from many networks at once): machine;
 4. it was done while four different links were followed within five seconds, or ten within a minute:
-   machine.
+   machine;
+5. it was done while all links of a letter with two or three were followed within five seconds: unsure,
+   for a reader may do that, too.
 """
 
 from bisect import bisect_left, bisect_right
@@ -25,10 +27,15 @@ FORM_SECONDS = 600.0
 BURSTS = ((4, 5.0), (10, 60.0))
 """Different links of one letter, and the seconds within which nobody follows so many."""
 FEWEST_LINKS = min(links for links, _ in BURSTS)
+FEW_LINKS = range(2, FEWEST_LINKS)
+"""How many links a letter has that is too short for a burst."""
+FEW_SECONDS = 5.0
+"""Within which a reader seldom follows all of these."""
 
 TRAPPED = Judgement(Label.MACHINE, "beside the hidden link")
 FORM = Judgement(Label.PERSON, "a form was sent soon after")
 BURST = Judgement(Label.MACHINE, "many links at once")
+ALL_OF_FEW = Judgement(Label.UNSURE, "all links at once")
 
 
 class Seen(NamedTuple):
@@ -50,11 +57,14 @@ _Key = TypeVar("_Key")
 _REVISED = frozenset(rule.reason for rule in (TRAPPED, FORM, BURST))
 
 
-def judge_beside(events: Sequence[Seen]) -> Iterator[tuple[Seen, Judgement]]:
+def judge_beside(
+    events: Sequence[Seen], *, few_links: int | None = None
+) -> Iterator[tuple[Seen, Judgement]]:
     """The events on which a rule has decided, each with what it is now taken for.
 
     Args:
         events: of one letter, by moment.
+        few_links: how many links the letter has, if that is in ``FEW_LINKS``.
     """
     traps = [event for event in events if event.kind == TrackingKind.TRAP]
     forms = [event for event in events if event.manner == Manner.POST]
@@ -62,7 +72,9 @@ def judge_beside(events: Sequence[Seen]) -> Iterator[tuple[Seen, Judgement]]:
     trapped_there = _moments(traps, lambda event: event.network)
     trapped_by = _moments(traps, _who)
     formed_by = _moments(forms, _who)
-    began, ended = _bursts([event for event in events if event.kind == TrackingKind.CLICK])
+    clicks = [event for event in events if event.kind == TrackingKind.CLICK]
+    burst = _spans(clicks, BURSTS)
+    all_of_few = _spans(clicks, ((few_links, FEW_SECONDS),) if few_links else ())
     for event in events:
         if not _is_open(event):
             continue
@@ -76,8 +88,10 @@ def judge_beside(events: Sequence[Seen]) -> Iterator[tuple[Seen, Judgement]]:
             trapped.get(None), at - TRAP_ANYWHERE_SECONDS, at + TRAP_ANYWHERE_SECONDS
         ):
             yield event, TRAPPED
-        elif _covers(began, ended, at):
+        elif _covers(*burst, at):
             yield event, BURST
+        elif _covers(*all_of_few, at):
+            yield event, ALL_OF_FEW
 
 
 def _is_open(event: Seen) -> bool:
@@ -106,10 +120,16 @@ def _any(moments: Sequence[float] | None, first: float, last: float) -> bool:
     return place < len(moments) and moments[place] <= last
 
 
-def _bursts(clicks: Sequence[Seen]) -> tuple[list[float], list[float]]:
-    """When bursts of clicks began and when they ended; they may overlap, each list is in order."""
+def _spans(
+    clicks: Sequence[Seen], bursts: Sequence[tuple[int, float]]
+) -> tuple[list[float], list[float]]:
+    """When bursts of clicks began and when they ended; they may overlap, each list is in order.
+
+    Args:
+        bursts: how many different links in how many seconds are one.
+    """
     spans = []
-    for fewest, seconds in BURSTS:
+    for fewest, seconds in bursts:
         links: Counter[int | None] = Counter()
         first = 0
         for click in clicks:

@@ -4,13 +4,18 @@ A token is text: the id of the key, campaign and number in hexadecimal, and a ta
 with five bits each, cut out of a keyed BLAKE2b digest (RFC 7693 §2.9). Its letters and digits are those
 of lower-case base32hex (RFC 4648 §7), so that it survives a local part, whose case relays may change.
 Numbers are written in the one shortest way: a token has one spelling.
+
+A letter may be passed on, and its tokens with it. What only somebody who was just on a letter's page may
+do needs a stamp beside the token: the page gives one to each visit, and it is good for an hour.
 """
 
 import hashlib
 import hmac
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from struct import Struct
 
@@ -41,6 +46,9 @@ DELIVERY_PURPOSES = tuple(purpose for purpose in Purpose if purpose is not Purpo
 """What a delivery has tokens for, in the order of ``CampaignSigner.sign_delivery``."""
 _PLACES = {purpose: index for index, purpose in enumerate(Purpose)}
 TAG_CHARACTERS = 20
+STAMP_LIFE = timedelta(hours=1)
+"""So long a stamp is good, by the clock people see."""
+_MARK_CHARACTERS = 10
 _ID_CHARACTERS = 2
 _TAGS_PER_DIGEST = 3
 _DIGESTS = -(-len(Purpose) // _TAGS_PER_DIGEST)
@@ -53,6 +61,10 @@ _cut_tags = Struct(
 _NUMBER = r"(0|[1-9a-f][0-9a-f]{0,15})"
 _TOKEN = re.compile(
     rf"(([0-9a-v]{{{_ID_CHARACTERS}}}){_NUMBER}-{_NUMBER})([0-9a-v]{{{TAG_CHARACTERS}}})"
+)
+
+_STAMP = re.compile(
+    rf"(([0-9a-v]{{{_ID_CHARACTERS}}}){_NUMBER}-([0-9a-v]{{{_MARK_CHARACTERS}}}))([0-9a-v]{{{TAG_CHARACTERS}}})"
 )
 
 
@@ -75,6 +87,7 @@ class Tokens:
         if not keys:
             raise ValueError("at least one key is needed")
         self._keys = [(_key_id(key), _keyed(key)) for key in keys]
+        self._stamp_keys = [(_key_id(key), _stamp_keyed(key)) for key in keys]
 
     def sign(self, purpose: Purpose, campaign_id: int, number: int) -> str:
         """A token of lower-case letters, digits and one hyphen: at home in addresses of every kind."""
@@ -140,6 +153,35 @@ class Tokens:
             raise BadToken
         return self.verify(purpose, token.lower())
 
+    def stamp(self, letter: Grant, mark: str, at: datetime) -> str:
+        """A stamp for one visit to a letter's page: text of letters, digits and one hyphen.
+
+        Args:
+            mark: the visit's own, from ``new_mark``.
+        """
+        key_id, state = self._stamp_keys[0]
+        body = f"{key_id}{int(at.timestamp()):x}-{mark}"
+        return body + _stamp_tag(state, letter, body)
+
+    def read_stamp(self, letter: Grant, stamp: str, *, now: datetime) -> str:
+        """The mark of the visit that the stamp was given to.
+
+        Raises:
+            BadToken: it was not given by us to this letter's page, or too long ago.
+        """
+        match = _STAMP.fullmatch(stamp)
+        if match is None:
+            raise BadToken
+        body, claimed_id, given_at, mark, tag = match.groups()
+        genuine = False
+        for key_id, state in self._stamp_keys:
+            if key_id == claimed_id:
+                genuine |= hmac.compare_digest(_stamp_tag(state, letter, body), tag)
+        # Machines' clocks differ: one from a little ahead is as good as one from a little ago.
+        if not genuine or abs(now - datetime.fromtimestamp(int(given_at, 16), UTC)) > STAMP_LIFE:
+            raise BadToken
+        return mark
+
 
 class CampaignSigner:
     """Signs for one campaign with the current key: all tokens of a delivery in one go."""
@@ -163,13 +205,18 @@ class CampaignSigner:
         return [body + tag for tag in _cut_tags(digest.translate(_FIVE_BITS))]
 
 
+def new_mark() -> str:
+    """A mark that no other visit to any page has, of ten lower-case letters and digits (50 bits)."""
+    return secrets.token_bytes(_MARK_CHARACTERS).translate(_FIVE_BITS).decode()
+
+
 def _key_id(key: bytes) -> str:
     digest = hashlib.blake2b(key, digest_size=_ID_CHARACTERS, person=b"key-id").digest()
     return digest.translate(_FIVE_BITS).decode()
 
 
 def _keyed(key: bytes) -> "list[hashlib.blake2b]":
-    secret = hashlib.blake2b(key, digest_size=32, person=b"mailer-token").digest()
+    secret = _secret(key)
     size = _TAGS_PER_DIGEST * TAG_CHARACTERS
     return [
         hashlib.blake2b(key=secret, digest_size=size, person=b"tags-%d" % number)
@@ -183,3 +230,17 @@ def _tag(states: Sequence["hashlib.blake2b"], purpose: Purpose, body: str) -> st
     state.update(body.encode())
     begins = place * TAG_CHARACTERS
     return state.digest()[begins : begins + TAG_CHARACTERS].translate(_FIVE_BITS).decode()
+
+
+def _stamp_keyed(key: bytes) -> "hashlib.blake2b":
+    return hashlib.blake2b(key=_secret(key), digest_size=TAG_CHARACTERS, person=b"stamps")
+
+
+def _secret(key: bytes) -> bytes:
+    return hashlib.blake2b(key, digest_size=32, person=b"mailer-token").digest()
+
+
+def _stamp_tag(state: "hashlib.blake2b", letter: Grant, body: str) -> str:
+    state = state.copy()
+    state.update(f"{letter.campaign_id:x}-{letter.number:x} {body}".encode())
+    return state.digest().translate(_FIVE_BITS).decode()

@@ -31,7 +31,8 @@ from mailer.tracking.sightings import Sighting
 from mailer.tracking.tokens import Grant, Purpose
 from mailer.web.event_view import EventView, view_event
 from mailer.web.languages import LANGUAGES
-from recipients.models import Recipient, Role, SuppressionScope
+from recipients.choices import choose_tracking
+from recipients.models import Recipient, Role, SuppressionScope, TrackingChoice
 from recipients.suppression import find_suppression, resubscribe, unsubscribe
 
 UNDO = "undo"
@@ -50,6 +51,17 @@ class MailChoice(StrEnum):
     """No more letters; reminders they ask for still come."""
     EVERYTHING = "everything"
     UNDO = "undo"
+    OBJECT = "object"
+    """Letters may come; what becomes of them is not to be tracked."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailForm:
+    """What was posted to that page."""
+
+    choice: MailChoice
+    stamp: str
+    """As it was posted; empty where there is none, or more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +93,20 @@ class Standing:
     """How many wait longer."""
 
 
-async def read_mail_choice(request: Request) -> MailChoice:
+async def read_mail_form(request: Request) -> MailForm:
     """What a form that was posted asks for.
 
     Only the page's own form can ask for less than everything. Whatever else is posted is a mail
     program's one click (RFC 8058 §3.2), in whichever encoding, or meant to be one.
     """
     fields = await _read_form(request)
+    stamps = [value for name, value in fields if name == "stamp"]
+    stamp = stamps[0] if len(stamps) == 1 else ""
     chosen = [value for name, value in fields if name == "choice"]
-    if len(chosen) != 1 or any(name.casefold() == _ONE_CLICK for name, _ in fields):
-        return MailChoice.EVERYTHING
-    return MailChoice(chosen[0]) if chosen[0] in list(MailChoice) else MailChoice.EVERYTHING
+    one_click = any(name.casefold() == _ONE_CLICK for name, _ in fields)
+    if one_click or len(chosen) != 1 or chosen[0] not in list(MailChoice):
+        return MailForm(MailChoice.EVERYTHING, stamp)
+    return MailForm(MailChoice(chosen[0]), stamp)
 
 
 async def read_choice(request: Request) -> str | None:
@@ -190,19 +205,37 @@ def apply_unsubscribe(db: Session, sighting: Sighting) -> bool:
     found = _find_addressee(db, sighting.campaign_id, sighting.position)
     if found is None:
         return False
-    only_letters = sighting.scope == SuppressionScope.LETTERS
+    said, _, mark = (sighting.scope or "").partition(" ")
+    only_letters = said == SuppressionScope.LETTERS
     scope = SuppressionScope.LETTERS if only_letters else SuppressionScope.EVERYTHING
-    return unsubscribe(db, found.address_hash, scope, now=sighting.at)
+    return unsubscribe(db, found.address_hash, scope, now=sighting.at, mark=mark)
 
 
 def apply_resubscribe(db: Session, sighting: Sighting) -> bool:
-    """Take back what the recipient's own unsubscription did, and nothing else.
+    """Take back the no that was said in one visit to the letter's page, and nothing else.
 
     Returns:
         Whether anything changed.
     """
     found = _find_addressee(db, sighting.campaign_id, sighting.position)
-    return found is not None and resubscribe(db, found.address_hash, now=sighting.at)
+    return found is not None and resubscribe(
+        db, found.address_hash, now=sighting.at, mark=sighting.scope or ""
+    )
+
+
+def apply_objection(db: Session, sighting: Sighting) -> bool:
+    """Track the recipient behind a delivery no more, in any letter.
+
+    A letter's page only ever says no: a yes, or taking the no back, would be the word of whoever holds
+    the letter. Neither is lifted by anything else a page does.
+
+    Returns:
+        Whether anything changed.
+    """
+    found = _find_addressee(db, sighting.campaign_id, sighting.position)
+    return found is not None and choose_tracking(
+        db, found.address_hash, TrackingChoice.OBJECTION, now=sighting.at
+    )
 
 
 def apply_reminder(db: Session, sighting: Sighting) -> bool:

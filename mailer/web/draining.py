@@ -10,6 +10,7 @@ from mailer.tracking.journals import web_folder
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.revising import Reviser
 from mailer.web.deeds import (
+    apply_objection,
     apply_registration,
     apply_reminder,
     apply_resubscribe,
@@ -20,6 +21,7 @@ from mailer.web.deeds import (
 DEEDS = {
     TrackingKind.UNSUBSCRIBE: apply_unsubscribe,
     TrackingKind.RESUBSCRIBE: apply_resubscribe,
+    TrackingKind.OBJECT: apply_objection,
     TrackingKind.REMIND: apply_reminder,
     TrackingKind.REGISTER: apply_registration,
     TrackingKind.WITHDRAW: apply_withdrawal,

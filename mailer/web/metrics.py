@@ -4,7 +4,7 @@ For programs of ours alone, and without any personal data: numbers by kinds, sta
 """
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
@@ -23,13 +23,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mailer.campaigns.account import CLAIMED
 from mailer.campaigns.ledger import is_uncertain
-from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Heartbeat
+from mailer.campaigns.models import (
+    Batch,
+    BatchState,
+    Campaign,
+    CampaignState,
+    Delivery,
+    DeliveryState,
+    Heartbeat,
+)
+from mailer.campaigns.progress import Waiting, kind_of, waiting_for
 from mailer.events.alarms import MISSED_FOR
 from mailer.events.letters import find_letter_faults
 from mailer.events.models import ReminderState
 from mailer.events.policy import policy_of
 from mailer.events.reminders import PlannedReminder, derive_reminders
+from mailer.foundation.clock import real_now
 from mailer.foundation.database import DatabaseUnavailable
 from mailer.foundation.settings import Settings
 from mailer.runtime import Runtime, template_folders
@@ -53,8 +64,8 @@ class Figures:
     """How many campaigns are in which state."""
     deliveries: dict[tuple[str, str], int]
     """Of campaigns under way: letters by campaign and state."""
-    waiting: dict[str, bool]
-    """Of campaigns under way: whether they wait for something that should be there."""
+    waiting: dict[str, Waiting | None]
+    """Of campaigns under way: the kind of what they wait for."""
     uncertain: int
     reminders: dict[str, int]
     """Of those due about now: how many stand where."""
@@ -165,12 +176,8 @@ def read_figures(db: Session, runtime: Runtime) -> Figures:
     campaigns = dict.fromkeys(map(str, CampaignState), 0)
     for state, count in db.execute(select(Campaign.state, func.count()).group_by(Campaign.state)):
         campaigns[state.value] = count
-    running = db.execute(
-        select(Campaign.id, Campaign.name, Campaign.waiting_for.is_not(None)).where(
-            Campaign.state.in_(_RUNNING)
-        )
-    ).all()
-    names = {row[0]: row[1] for row in running}
+    running = db.scalars(select(Campaign).where(Campaign.state.in_(_RUNNING))).all()
+    names = {campaign.id: campaign.name for campaign in running}
     deliveries = {(name, state.value): 0 for name in names.values() for state in DeliveryState}
     counted = db.execute(
         select(Delivery.campaign_id, Delivery.state, func.count())
@@ -183,13 +190,36 @@ def read_figures(db: Session, runtime: Runtime) -> Figures:
     return Figures(
         campaigns=campaigns,
         deliveries=deliveries,
-        waiting={row[1]: bool(row[2]) for row in running},
+        waiting={
+            campaign.name: _kind_of_waiting(db, runtime, campaign, deliveries) for campaign in running
+        },
         uncertain=db.scalar(select(func.count()).select_from(Delivery).where(is_uncertain())) or 0,
         reminders={state: sum(one.state is state for one in near) for state in ReminderState},
         reminders_overdue=sum(one.state is ReminderState.DUE and one.late for one in near),
         unusable_letters=len(find_letter_faults(template_folders(runtime.settings))),
         heartbeats={row[0]: row[1] for row in db.execute(select(Heartbeat.name, Heartbeat.at))},
     )
+
+
+def _kind_of_waiting(
+    db: Session, runtime: Runtime, campaign: Campaign, deliveries: Mapping[tuple[str, str], int]
+) -> Waiting | None:
+    at_work = select(func.count()).where(
+        Batch.campaign_id == campaign.id, Batch.state == BatchState.CLAIMED
+    )
+    told = waiting_for(
+        db,
+        campaign,
+        {
+            "pending": deliveries[campaign.name, DeliveryState.PENDING],
+            "deferred": deliveries[campaign.name, DeliveryState.DEFERRED],
+            CLAIMED: db.scalar(at_work) or 0,
+        },
+        now=real_now(),
+        shown=runtime.clock.now(),
+        zone=runtime.settings.zone,
+    )
+    return kind_of(told) if told else None
 
 
 def _reminders_near(db: Session, runtime: Runtime) -> list[PlannedReminder]:
@@ -219,11 +249,12 @@ def _of_database(figures: Figures | None) -> Iterable[Metric]:
     yield deliveries
     waiting = GaugeMetricFamily(
         "mailer_campaign_waiting",
-        "Whether a campaign under way waits for something that should be there.",
-        labels=["campaign"],
+        "Whether a campaign under way waits for something of this kind.",
+        labels=["campaign", "kind"],
     )
-    for campaign, waits in figures.waiting.items():
-        waiting.add_metric([campaign], waits)
+    for campaign, waits_for in figures.waiting.items():
+        for kind in Waiting:
+            waiting.add_metric([campaign, kind], kind is waits_for)
     yield waiting
     yield GaugeMetricFamily(
         "mailer_letters_uncertain", "Letters of unknown fate, of all campaigns.", figures.uncertain

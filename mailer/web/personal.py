@@ -15,7 +15,7 @@ from starlette.routing import Route
 from mailer.events.errors import EventNotFound
 from mailer.sending.viewing import view_letter
 from mailer.tracking.models import TrackingKind
-from mailer.tracking.tokens import Grant, Purpose
+from mailer.tracking.tokens import BadToken, Grant, Purpose, new_mark
 from mailer.web.deeds import (
     UNDO,
     MailChoice,
@@ -23,7 +23,7 @@ from mailer.web.deeds import (
     look_at_language,
     look_at_reminder,
     read_choice,
-    read_mail_choice,
+    read_mail_form,
 )
 from mailer.web.guards import LETTER_POLICY
 from mailer.web.holders import LONGEST_SLUG, Holders
@@ -31,6 +31,9 @@ from mailer.web.languages import accepted_language, chosen_language
 from mailer.web.limits import Limits
 from mailer.web.passing_on import SharedLetters
 from mailer.web.site import Site
+
+_KINDS = {MailChoice.UNDO: TrackingKind.RESUBSCRIBE, MailChoice.OBJECT: TrackingKind.OBJECT}
+"""What is asked for on the page behind "no more letters" and is no unsubscription."""
 
 
 class PersonalPages:
@@ -53,32 +56,50 @@ class PersonalPages:
         )
 
     async def show_unsubscribe(self, request: Request) -> Response:
-        """Ask once."""
+        """Ask once, with a stamp that ties what is said in this visit together."""
         grant = self._holders.verify(Purpose.UNSUBSCRIBE, request)
         if grant is None:
             return self._site.error_page(404)
         language = chosen_language(request)
         if language is None:
             language, _ = await self._holders.look(lambda db: look_at_language(db, grant))
-        return self._site.page("unsubscribe.html", language=language or accepted_language(request))
+        return self._site.page(
+            "unsubscribe.html",
+            language=language or accepted_language(request),
+            stamp=self._stamp(grant, new_mark()),
+            office=self._office(),
+        )
 
     async def unsubscribe(self, request: Request) -> Response:
-        """Send no more letters, or no more at all, or take that back.
+        """Send no more letters, or no more at all, or take that back; or only track no more.
 
         A mail program's one-click request (RFC 8058 §3.2) means all mail. The database is not asked.
+        Whoever holds the letter may say no; taken back is only what was said in this very visit, as its
+        stamp tells, and only that becomes less.
         """
         grant = self._holders.verify(Purpose.UNSUBSCRIBE, request)
         if grant is None:
             return self._site.error_page(404)
-        choice = await read_mail_choice(request)
-        undone = choice is MailChoice.UNDO
+        form = await read_mail_form(request)
+        choice, undone = form.choice, form.choice is MailChoice.UNDO
         if refusal := self._holders.refuse(request, self._limits(undone=undone)):
             return refusal
-        kind = TrackingKind.RESUBSCRIBE if undone else TrackingKind.UNSUBSCRIBE
-        if not await self._holders.keep(request, kind, grant, scope=None if undone else choice.value):
+        known = self._read_stamp(grant, form.stamp)
+        mark, refused = known or new_mark(), undone and known is None
+        kind = _KINDS.get(choice, TrackingKind.UNSUBSCRIBE)
+        scope = {
+            TrackingKind.UNSUBSCRIBE: f"{choice.value} {mark}",
+            TrackingKind.RESUBSCRIBE: mark,
+        }.get(kind)
+        if not refused and not await self._holders.keep(request, kind, grant, scope=scope):
             return self._site.error_page(503)
-        language = chosen_language(request) or accepted_language(request)
-        return self._site.page("unsubscribed.html", language=language, choice=choice.value)
+        return self._site.page(
+            "unsubscribed.html",
+            language=chosen_language(request) or accepted_language(request),
+            choice="too_late" if refused else choice.value,
+            stamp=self._stamp(grant, mark),
+            office=self._office(),
+        )
 
     async def view(self, request: Request) -> Response:
         """The letter as this recipient got it."""
@@ -147,6 +168,23 @@ class PersonalPages:
             standing=standing,
             register=self._register_path(grant, slug) if page and page.event.hosted else None,
         )
+
+    def _stamp(self, grant: Grant, mark: str) -> str:
+        runtime = self._site.runtime
+        return runtime.tokens.stamp(grant, mark, runtime.clock.now())
+
+    def _read_stamp(self, grant: Grant, stamp: str) -> str | None:
+        """The mark of the visit a form was posted in; None if its stamp is not good, or not any more."""
+        runtime = self._site.runtime
+        try:
+            return runtime.tokens.read_stamp(grant, stamp, now=runtime.clock.now())
+        except BadToken:
+            return None
+
+    def _office(self) -> str | None:
+        """Whom to write to in order to get letters again."""
+        settings = self._site.runtime.settings
+        return settings.sender_address if settings.sender else None
 
     def _limits(self, *, undone: bool) -> Limits:
         return self._holders.undos if undone else self._holders.deeds

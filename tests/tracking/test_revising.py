@@ -1,5 +1,6 @@
 """What a sighting looks like beside the others around it."""
 
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Delivery, DeliveryState
+from mailer.campaigns.models import Delivery, DeliveryState, Link
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.tracking import revising
 from mailer.tracking.models import Label, Manner, TrackingEvent, TrackingKind
@@ -24,7 +25,7 @@ from mailer.tracking.revising import (
     relabel,
     revise,
 )
-from mailer.tracking.surroundings import BURST, FORM, TRAPPED
+from mailer.tracking.surroundings import ALL_OF_FEW, BURST, FORM, TRAPPED, Seen, judge_beside
 from tests.tracking.sighted import CURL, EDGE, FIREFOX, GMAIL, Letters, later, make_letters
 
 MINUTE = 60.0
@@ -159,6 +160,135 @@ def test_a_reader_between_two_scans_stays_a_person(letters: Letters) -> None:
     click = letters.see(LONG_AFTER + 150)
 
     assert judged(letters, click) == BROWSER
+
+
+def add_links(letters: Letters, count: int) -> Letters:
+    """Give the letters so many links."""
+    letters.db.add_all(
+        Link(campaign_id=letters.campaign_id, number=number, key=f"{number}", kind="link", target="/")
+        for number in range(1, count + 1)
+    )
+    letters.db.flush()
+    return letters
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_all_links_of_a_short_letter_at_once_are_unsure(letters: Letters, count: int) -> None:
+    add_links(letters, count)
+    opened = letters.see(LONG_AFTER + 1, kind=TrackingKind.OPEN)
+    clicks = [letters.see(LONG_AFTER + nth * 2, link=nth + 1) for nth in range(count)]
+
+    for event in (opened, *clicks):
+        assert judged(letters, event) == (Label.UNSURE, ALL_OF_FEW.reason)
+
+
+def test_some_links_of_a_short_letter_are_followed_by_readers(letters: Letters) -> None:
+    add_links(letters, 3)
+    events = [
+        letters.see(LONG_AFTER + after, link=link, position=position)
+        for position, clicks in enumerate(
+            [
+                [(0, 1), (1, 2)],  # two of three
+                [(0, 1), (2, 2), (5.2, 3)],  # all, in more than five seconds
+                [(0, 1), (1, 1), (2, 1), (3, 2)],  # one again and again
+            ],
+            start=1,
+        )
+        for after, link in clicks
+    ]
+    one = add_links(make_letters(letters.db, name="et link"), 1)
+    events += [one.see(LONG_AFTER + nth, link=1) for nth in range(4)]
+    many = add_links(make_letters(letters.db, name="mange links"), 5)
+    events += [many.see(LONG_AFTER + nth, link=nth + 1) for nth in range(3)]
+
+    for event in events:
+        assert judged(letters, event) == BROWSER
+
+
+def test_all_links_of_a_short_letter_make_no_machine_and_no_person_of_anybody(letters: Letters) -> None:
+    add_links(letters, 2)
+    said = [letters.see(LONG_AFTER + nth, link=nth + 1, agent=CURL) for nth in range(2)]
+    trapped = [letters.see(LONG_AFTER + nth, link=nth + 1, position=2) for nth in range(2)]
+    letters.see(LONG_AFTER + 3, kind=TrackingKind.TRAP, position=2)
+    formed = [letters.see(LONG_AFTER + nth, link=nth + 1, position=3) for nth in range(2)]
+    revise(letters.db, now=later(LONG_AFTER + 4))
+    assert now(letters, formed[0]) == (Label.UNSURE, ALL_OF_FEW.reason)
+    letters.see(LONG_AFTER + 90, kind=TrackingKind.REMIND, manner=Manner.POST, position=3)
+
+    for click, label in zip(
+        (*said, *trapped, *formed), [Label.MACHINE] * 4 + [Label.PERSON] * 2, strict=True
+    ):
+        assert judged(letters, click)[0] is label
+
+
+def test_the_first_click_on_a_short_letter_is_doubted_when_the_last_one_comes(
+    database: Database,
+) -> None:
+    reviser = Reviser(database)
+    with database.write() as db:
+        letters = add_links(make_letters(db, count=2), 2)
+        first, hasty = letters.see(LONG_AFTER), letters.see(1, position=2)
+    reviser.revise(later(2))
+    assert labelled(database, hasty) == (Label.UNSURE, HASTY.reason)
+    with database.write() as db:
+        Letters(db, letters.campaign_id).see(3, link=2, position=2)
+    reviser.revise(later(LONG_AFTER + 1))
+    assert labelled(database, first) == BROWSER
+    with database.write() as db:
+        Letters(db, letters.campaign_id).see(LONG_AFTER + 2, link=2)
+    reviser.revise(later(LONG_AFTER + 3))
+    assert labelled(database, first) == (Label.UNSURE, ALL_OF_FEW.reason)
+
+    reviser.revise(DONE)
+    assert labelled(database, hasty) == (Label.UNSURE, ALL_OF_FEW.reason)
+    with database.read() as db:
+        before = labels_in(db)
+    relabel(database, None, now=DONE)
+    with database.read() as db:
+        assert labels_in(db) == before
+
+
+def test_the_database_passes_over_no_letter_that_a_rule_would_judge(letters: Letters) -> None:
+    chance = random.Random(2014)
+    events: dict[tuple[int, int], list[TrackingEvent]] = {}
+    for links in range(6):
+        some = add_links(make_letters(letters.db, count=12, name=f"{links} links"), links)
+        for position in range(1, 13):
+            moments = sorted(chance.uniform(0, 9) for _ in range(chance.randrange(1, 7)))
+            events[links, position] = [
+                some.see(
+                    LONG_AFTER + after,
+                    position=position,
+                    link=chance.randint(1, max(links, 1)),
+                    network=f"n{links}-{position}",
+                )
+                for after in moments
+            ]
+    revise(letters.db, now=DONE)
+
+    found = set()
+    for (links, _), seen in events.items():
+        alone = [
+            Seen(
+                each.id,
+                (each.at - later(0)).total_seconds(),
+                each.kind,
+                each.link_number,
+                each.manner,
+                each.network,
+                each.agent_id,
+                Label.PERSON,
+                "browser",
+            )
+            for each in seen
+        ]
+        few = links if links in {2, 3} else None
+        expected = {each[0].id: each[1] for each in judge_beside(alone, few_links=few)}
+        for event in seen:
+            said = expected.get(event.id)
+            assert now(letters, event) == ((said.label, said.reason) if said else BROWSER)
+            found.add(said)
+    assert found == {None, BURST, ALL_OF_FEW}
 
 
 def test_links_of_different_letters_are_no_burst(letters: Letters) -> None:
@@ -544,6 +674,6 @@ def test_nothing_to_judge_is_no_trouble(database: Database) -> None:
 def test_every_reason_fits_its_column_and_is_explained() -> None:
     longest = TrackingEvent.__table__.c.reason.type.length
 
-    for rule in (TRAPPED, FORM, BURST, CROWDED, HASTY):
+    for rule in (TRAPPED, FORM, BURST, ALL_OF_FEW, CROWDED, HASTY):
         assert len(rule.reason) <= longest
         assert not explain(rule.reason).startswith("the program says")

@@ -1,5 +1,6 @@
 """A campaign whose letters have left, and a reader who talks to the real application."""
 
+import re
 import socket
 import threading
 from collections import Counter
@@ -33,6 +34,7 @@ from recipients.addresses import hash_address
 from recipients.models import Recipient, Suppression, TrackingChoice
 from tests.conftest import NOW
 
+_STAMP = re.compile(r'name="stamp" value="([^"]*)"')
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
 
@@ -65,6 +67,18 @@ class Reader:
                 return await client.request(method, path, **kwargs)
 
         return self.portal.call(ask)
+
+
+def stamp_in(page: httpx.Response) -> str:
+    """What the page's form brings along to say which visit it is from."""
+    (found,) = _STAMP.findall(page.text)
+    return str(found)
+
+
+def without_stamp(page: httpx.Response) -> str:
+    """The page as every visitor sees it."""
+    assert _STAMP.search(page.text)
+    return _STAMP.sub("", page.text)
 
 
 @contextmanager

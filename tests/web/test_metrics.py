@@ -16,6 +16,7 @@ from sqlalchemy import delete, update
 
 from mailer.campaigns.heartbeats import SWEEP, note_heartbeat
 from mailer.campaigns.models import Campaign, CampaignState
+from mailer.campaigns.progress import Waiting
 from mailer.events.models import Event, ReminderState
 from mailer.foundation.clock import Clock
 from mailer.runtime import Runtime
@@ -27,6 +28,7 @@ from mailer.tracking.journals import (
 )
 from mailer.web.draining import drain_once
 from mailer.web.metrics import read_figures
+from tests.campaigns.making import sending
 from tests.conftest import NOW
 from tests.events.making import make_event
 from tests.web.conftest import FIREFOX, Mailing, Reader, open_reader, outage
@@ -127,7 +129,7 @@ def test_losses_are_told_beyond_the_life_of_a_process(reader: Reader, mailing: M
 def test_campaigns_and_their_letters_are_counted(reader: Reader, mailing: Mailing) -> None:
     with mailing.runtime.database.write() as db:
         db.execute(
-            update(Campaign).values(state=CampaignState.SENDING, waiting_for="relay.example is gone")
+            update(Campaign).values(state=CampaignState.SENDING, waiting_for="relay r.example:25: gone")
         )
         note_heartbeat(db, SWEEP, now=NOW)
 
@@ -137,12 +139,37 @@ def test_campaigns_and_their_letters_are_counted(reader: Reader, mailing: Mailin
     assert value(families, "mailer_campaigns", state="draft") == 0
     assert value(families, "mailer_deliveries", campaign="brev-personal", state="sent") == 2
     assert value(families, "mailer_deliveries", campaign="brev-personal", state="pending") == 0
-    assert value(families, "mailer_campaign_waiting", campaign="brev-personal") == 1
+    assert value(families, "mailer_campaign_waiting", campaign="brev-personal", kind="relay") == 1
+    assert value(families, "mailer_campaign_waiting", campaign="brev-personal", kind="pace") == 0
     assert value(families, "mailer_letters_uncertain") == 0
     assert value(families, "mailer_reminders_overdue") == 0
     assert value(families, "mailer_reminders", state="blocked") == 0
     assert value(families, "mailer_letters_unusable") == 0
     assert value(families, "mailer_heartbeat_timestamp_seconds", name="sweep") == NOW.timestamp()
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "values"),
+    [
+        ("relay", {"waiting_for": "relay mail.example:25: connection refused"}),
+        ("pace", {"waiting_for": "the pace at which letters are taken at kommune.example"}),
+        ("worker", {}),
+        ("timetable", {"hours": "8-9", "opens_at": NOW, "closes_at": NOW}),
+        ("resume", {"state": CampaignState.PAUSED}),
+        (None, {"state": CampaignState.FINISHED}),
+    ],
+)
+def test_it_is_told_what_kind_of_thing_a_campaign_waits_for(
+    mailing: Mailing, waits_for: str | None, values: dict[str, Any]
+) -> None:
+    with mailing.runtime.database.write() as db:
+        sending(db, 2, name="nyt brev", **values)
+    with open_reader(mailing.runtime) as reader:
+        told = read(reader)["mailer_campaign_waiting"].samples
+
+    ours = {each.labels["kind"]: each.value for each in told if each.labels["campaign"] == "nyt brev"}
+    assert {kind for kind, waits in ours.items() if waits} == ({waits_for} if waits_for else set())
+    assert set(ours) == (set(Waiting) if waits_for else set()), "as many kinds, whatever is told"
 
 
 def test_a_letter_nobody_can_use_is_counted(mailing: Mailing, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select, update
 
+from mailer.campaigns.attention import Alarm, Trouble
 from mailer.campaigns.models import Campaign
 from mailer.foundation.database import Database
 from mailer.reports.report import CampaignReport, Dimension
@@ -13,7 +14,7 @@ from mailer.tracking.models import TrackingKind
 from mailer.web.staff import figures
 from mailer.web.staff.answers import Answers
 from mailer.web.staff.figures import StaffFigures
-from mailer.web.staff.words import waiting
+from mailer.web.staff.words import alarm, waiting
 from recipients.models import Role
 from tests.reports.factories import act, deliver, make_campaign, make_recipient
 
@@ -117,3 +118,12 @@ def test_the_overview_names_no_domain_that_takes_few_letters_at_a_time() -> None
     assert words
     assert words.language == "da"
     assert "kimhansen" not in words.text
+
+
+def test_the_overview_tells_in_danish_that_the_work_breaks_off() -> None:
+    words = waiting("somebody to mend a fault: the work on some letters has broken off 3 times")
+
+    assert words
+    assert words.language == "da"
+    assert "går i stå igen og igen" in words.text
+    assert "gået i stå 3 gange" in alarm(Alarm(Trouble.BROKEN, "brev", 3))

@@ -9,7 +9,7 @@ from mailer.tracking.tokens import Purpose
 from recipients.models import Recipient, SuppressionReason, SuppressionScope
 from recipients.suppression import suppress
 from tests.conftest import NOW
-from tests.web.conftest import Mailing, Reader, open_reader, outage
+from tests.web.conftest import Mailing, Reader, open_reader, outage, stamp_in, without_stamp
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 LETTERS, EVERYTHING = SuppressionScope.LETTERS, SuppressionScope.EVERYTHING
@@ -20,15 +20,22 @@ def scope_of(mailing: Mailing) -> SuppressionScope | None:
     return found.scope if found else None
 
 
+def visit(reader: Reader, mailing: Mailing) -> str:
+    """The stamp of a visit to the page."""
+    return stamp_in(reader.get(mailing.path("unsubscribe")))
+
+
 @pytest.mark.parametrize("choice", ["letters", "everything", "undo"])
 def test_the_page_looks_the_same_whatever_its_recipient_did(
     reader: Reader, mailing: Mailing, choice: str
 ) -> None:
-    before = reader.get(mailing.path("unsubscribe")).text
-    reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+    before = reader.get(mailing.path("unsubscribe"))
+    reader.post(mailing.path("unsubscribe"), data={"choice": choice, "stamp": stamp_in(before)})
     mailing.drain()
 
-    assert reader.get(mailing.path("unsubscribe")).text == before
+    after = reader.get(mailing.path("unsubscribe"))
+    assert without_stamp(after) == without_stamp(before)
+    assert len(stamp_in(after)) == len(stamp_in(before))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_a_second_post_changes_nothing(reader: Reader, mailing: Mailing) -> None
     first = reader.post(mailing.path("unsubscribe"), data=ONE_CLICK)
     second = reader.post(mailing.path("unsubscribe"), data=ONE_CLICK)
 
-    assert second.text == first.text
+    assert without_stamp(second) == without_stamp(first)
     assert len(mailing.seen()) == 1
 
 
@@ -105,6 +112,7 @@ def test_reminders_only_lets_reminders_come(
 
 
 def test_the_last_choice_counts_wider_or_narrower(reader: Reader, mailing: Mailing) -> None:
+    stamp = visit(reader, mailing)
     for choice, scope in (
         ("letters", LETTERS),
         ("everything", EVERYTHING),
@@ -112,15 +120,17 @@ def test_the_last_choice_counts_wider_or_narrower(reader: Reader, mailing: Maili
         ("undo", None),
         ("everything", EVERYTHING),
     ):
-        reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+        page = reader.post(mailing.path("unsubscribe"), data={"choice": choice, "stamp": stamp})
+        stamp = stamp if choice == "undo" else stamp_in(page)
         assert scope_of(mailing) == scope
 
 
 def test_choices_made_between_two_looks_are_done_in_their_order(
     reader: Reader, mailing: Mailing
 ) -> None:
+    stamp = visit(reader, mailing)
     for choice in ("everything", "undo", "letters"):
-        reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+        reader.post(mailing.path("unsubscribe"), data={"choice": choice, "stamp": stamp})
 
     assert scope_of(mailing) == LETTERS
     assert [event.kind for event in mailing.seen()] == [
@@ -135,8 +145,9 @@ def test_undo_takes_back_no_other_reason(reader: Reader, mailing: Mailing, reaso
     with mailing.runtime.database.write() as db:
         suppress(db, mailing.address_hash, SuppressionReason(reason), now=NOW)
 
+    stamp = visit(reader, mailing)
     for choice in ("undo", "letters", "undo", "everything", "undo"):
-        reader.post(mailing.path("unsubscribe"), data={"choice": choice})
+        reader.post(mailing.path("unsubscribe"), data={"choice": choice, "stamp": stamp})
         assert scope_of(mailing) == EVERYTHING
     found = mailing.suppressed()
     assert found is not None
@@ -144,18 +155,21 @@ def test_undo_takes_back_no_other_reason(reader: Reader, mailing: Mailing, reaso
 
 
 def test_undo_with_nothing_to_undo_is_answered_all_the_same(reader: Reader, mailing: Mailing) -> None:
-    assert reader.post(mailing.path("unsubscribe"), data={"choice": "undo"}).status_code == 200
+    form = {"choice": "undo", "stamp": visit(reader, mailing)}
+    assert reader.post(mailing.path("unsubscribe"), data=form).status_code == 200
     assert mailing.suppressed() is None
     assert mailing.seen() == []
 
 
 def test_somebody_erased_since_is_answered_like_anybody(reader: Reader, mailing: Mailing) -> None:
-    known = reader.get(mailing.path("unsubscribe")).text
+    known = reader.get(mailing.path("unsubscribe"))
     with mailing.runtime.database.write() as db:
         db.execute(delete(Recipient).where(Recipient.id == mailing.recipient_id))
 
-    assert reader.get(mailing.path("unsubscribe")).text == known
-    for form in (ONE_CLICK, {"choice": "letters"}, {"choice": "undo"}):
+    unknown = reader.get(mailing.path("unsubscribe"))
+    assert without_stamp(unknown) == without_stamp(known)
+    stamp = {"stamp": stamp_in(unknown)}
+    for form in (ONE_CLICK, {"choice": "letters"} | stamp, {"choice": "undo"} | stamp):
         assert reader.post(mailing.path("unsubscribe"), data=form).status_code == 200
     assert mailing.suppressed() is None
     assert mailing.seen() == []

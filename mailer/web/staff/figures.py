@@ -263,4 +263,4 @@ def _totals(report: CampaignReport) -> list[int]:
         *(done.opens, done.clicks, done.downloads),
         *(done.registration_clicks, done.registrations, done.unsubscribes),
     )
-    return [*[act.recipients or 0 for act in acts], done.clicks.total]
+    return [*[act.recipients or 0 for act in acts], done.clicks.total or 0]

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from mailer.campaigns.account import Reconciliation
 from mailer.campaigns.models import CampaignState
 from mailer.reports import danish, sections
+from mailer.reports.few import hides_few
 from mailer.reports.hiding import FEWEST
 from mailer.reports.reasons import Reason
 from mailer.reports.report import CampaignReport, Dimension
@@ -80,6 +81,8 @@ class CampaignView:
     proof: ProofView | None
     figures: Sequence[Figure]
     too_few: bool
+    hides_few: bool
+    """Counts of an anonymous letter are left out."""
     """The whole audience is too small a group for what its people did to be shown."""
     funnel: Section | None
     labels: Table | None
@@ -155,6 +158,7 @@ def view_campaign(
         proof=_proof(proof) if proof and audience else None,
         figures=sections.key_figures(shown),
         too_few=too_few,
+        hides_few=not too_few and hides_few(report),
         funnel=sections.funnel(shown) if audience else None,
         labels=None if too_few else sections.labels(report),
         states=sections.states(report),

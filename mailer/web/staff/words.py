@@ -37,6 +37,10 @@ _WAITING = (
     (re.compile(r"its hours, (.*): it goes on (.*)"), r"på sit tidsrum, \1: den går videre \2"),
     (re.compile(r"a working day: it goes on (.*)"), r"på en hverdag: den går videre \1"),
     (re.compile(r"a worker: .*"), "på en afsender: breve er klar, og ingen tager dem"),
+    (
+        re.compile(r"somebody to mend a fault: .*"),
+        "på, at en fejl bliver rettet: arbejdet med nogle af brevene går i stå igen og igen",
+    ),
     (re.compile(r"the next part, (.*)"), r"på næste del, \1"),
     (
         re.compile(r"letters that were refused for now; the next attempt is at (\d\d):(\d\d):\d\d"),
@@ -93,6 +97,11 @@ def alarm(told: Alarm, letter: str | None = None) -> str:
             return f"{name}: er i gang, men der er ikke sket noget i {number(told.count)} minutter."
         case Trouble.LOST:
             return f"{number(told.count)} bundter breve er hos afsendere, der ikke giver livstegn."
+        case Trouble.BROKEN:
+            return (
+                f"{name}: arbejdet med nogle af brevene er gået i stå {number(told.count)} gange."
+                " En administrator må se, hvorfor."
+            )
 
 
 def pace(per_second: float | None) -> str:
