@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 UNDECIDED = frozenset({"pending", "claimed", "deferred"})
@@ -63,17 +64,18 @@ def read_ledger(path: Path) -> list[Row]:
         ]
 
 
-def read_letters(path: Path, sender: str | None = None) -> list[tuple[str, str]]:
+def read_letters(path: Path, sender: str | None = None, *, skip: int = 0) -> list[tuple[str, str]]:
     """Recipient and Message-ID of every letter the sink took.
 
     Args:
         sender: a part of the envelope's sender that others lack; None counts every letter.
+        skip: how many letters of the record belong to earlier campaigns.
     """
     found = []
     with path.open(encoding="utf-8", newline="\n") as file:
         names = file.readline().rstrip("\n").split("\t")
         to, letter_id, by = (names.index(name) for name in ("recipient", "message_id", "sender"))
-        for line in file:
+        for line in islice(file, skip, None):
             if not line.endswith("\n"):
                 break  # being written
             cells = line.rstrip("\n").split("\t")

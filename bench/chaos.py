@@ -3,6 +3,7 @@
 Run it with ``make chaos``. Each variant is a real campaign: real worker and Beat, a sink that takes its
 time over each final dot, so that dots are out when the fault comes. Afterwards ``account.py``, which
 knows nothing of the product, holds the sink's record against the ledger and the journals of the dead.
+With ``--together`` the campaigns go to the same people, one after the other, on one stage.
 
 kill      SIGKILL, to one pool process or to the Celery parent, whose processes the kernel then kills too
           (Celery asks for that: PR_SET_PDEATHSIG)
@@ -32,10 +33,11 @@ from account import Account, compare, in_flight, read_ledger, read_letters
 from measuring import Measurement, begin_measurement, descendants, options, say
 from stage import DatabaseKind, Stage, StageFailed, open_stage, people
 
-CAMPAIGN = "chaos"
 VARIANTS = ("kill", "term", "flush", "doubles", "impatient", "database", "relay")
 WORKERS = {"doubles": "doubling", "impatient": "impatient"}
 """Worker modules beside this file that change the shipped one."""
+_IN_FLIGHT = frozenset({"kill", "term", "flush"})
+"""Variants whose blows are meant to fall while dots are out."""
 _RECEIVED = re.compile(r"\[([0-9a-f-]{36})\] received")
 _LOOK_SECONDS = 0.005
 _FIRST, _LAST = 0.02, 0.96
@@ -44,8 +46,10 @@ _PARENT_SHARE = 0.4
 """Of the kills, those that hit the Celery parent."""
 _TERM_SECONDS = 10.0
 _WARM_SECONDS = 60.0
-_LONG_ENOUGH_SECONDS = 20.0
+_LONG_ENOUGH_SECONDS = 12.0
+"""For tasks that last longer than the patience of the variant impatient, which is two seconds."""
 _DYING_SECONDS = 5.0
+_ALL = 1 << 30
 
 
 @dataclass(slots=True)
@@ -59,6 +63,16 @@ class Fault:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One campaign to be played."""
+
+    variant: str
+    database: DatabaseKind
+    seed: int
+    letters: int
+
+
 @dataclass(slots=True)
 class Run:
     """One campaign under one kind of fault."""
@@ -68,12 +82,20 @@ class Run:
     rng: random.Random
     letters: int
     limit_seconds: float
-    app: str
+    campaign: str
     faults: list[Fault] = field(default_factory=list)
     copies: list[Path] = field(default_factory=list)
     restarts: int = 0
+    letters_before: int = 0
+    """In the sink's record, of the stage's earlier campaigns."""
+    log_before: int = 0
+    """Characters of the worker's log, likewise."""
     _counted: int = 0
     _size: int = 0
+
+    def __post_init__(self) -> None:
+        self.letters_before = max(0, self.arrived())
+        self.log_before = len(self.stage.tail("worker", _ALL))
 
     def play(self, count: int) -> None:
         """Send the campaign with ``count`` faults at random moments of it, to its end.
@@ -81,10 +103,11 @@ class Run:
         Raises:
             StageFailed: it did not end in time.
         """
-        self.stage.create_campaign(CAMPAIGN)
-        self.stage.start_worker(self.app)
-        self.stage.start_scheduler()
-        self.stage.run("campaign", "queue", CAMPAIGN, "--yes")
+        self.stage.create_campaign(self.campaign)
+        self.stage.start_worker(self._app)
+        if "scheduler" not in self.stage.programs:
+            self.stage.start_scheduler()
+        self.stage.run("campaign", "queue", self.campaign, "--yes")
         began = time.monotonic()
         moments = sorted(self.rng.uniform(_FIRST, _LAST) * self.letters for _ in range(count))
         while moments:
@@ -98,13 +121,22 @@ class Run:
         self._wait_until_done(began)
 
     def arrived(self) -> int:
-        """Lines of the sink's record so far, read on from the last look."""
+        """Letters of this campaign in the sink's record so far, read on from the last look."""
         with suppress(FileNotFoundError), self.stage.record.open("rb") as record:
             record.seek(self._size)
             more = record.read()
             self._size += len(more)
             self._counted += more.count(b"\n")
-        return self._counted - 1
+        return self._counted - 1 - self.letters_before
+
+    def delivered_again(self) -> int:
+        """How many tasks the worker's log shows as received more than once under one id."""
+        log = self.stage.tail("worker", _ALL)[self.log_before :]
+        return sum(1 for times in Counter(_RECEIVED.findall(log)).values() if times > 1)
+
+    @property
+    def _app(self) -> str:
+        return WORKERS.get(self.variant, "worker")
 
     def _strike(self) -> None:
         blows: dict[str, Callable[[Fault], None]] = {
@@ -136,18 +168,18 @@ class Run:
         fault.in_flight = sum(self._copy(path, descriptor) for path, descriptor in kept)
 
     def _terminate(self, fault: Fault) -> None:
-        fault.in_flight = sum(
-            len(in_flight(path)) for pid in self._senders() for path in _journals_of(pid)
-        )
+        fault.in_flight = self._in_flight()
         fault.seconds = self.stage.end("worker", grace_seconds=_WARM_SECONDS)
         fault.what = f"SIGTERM ({fault.seconds:.1f} s)"
         if fault.seconds > _TERM_SECONDS:
             fault.what += ", too slow"
 
     def _flush(self, fault: Fault) -> None:
+        fault.in_flight = self._in_flight()
         with self.stage.redis() as client:
+            keys = client.dbsize()
             client.flushall()
-        fault.what = "FLUSHALL"
+        fault.what = f"FLUSHALL of {keys} keys"
 
     def _restart_database(self, fault: Fault) -> None:
         assert self.stage.postgres is not None
@@ -173,13 +205,17 @@ class Run:
         self.copies.append(copy)
         return len(in_flight(copy))
 
+    def _in_flight(self) -> int:
+        """Letters whose dot is out at this moment."""
+        return sum(len(in_flight(path)) for pid in self._senders() for path in _journals_of(pid))
+
     def _senders(self) -> list[int]:
         """Pool processes that hold a journal."""
         worker = self.stage.programs.get("worker")
         return [pid for pid in descendants(worker.pid) if _journals_of(pid)] if worker else []
 
     def _is_sending(self) -> bool:
-        if self.variant in {"kill", "term"}:
+        if self.variant in _IN_FLIGHT:
             return any(path.stat().st_size for pid in self._senders() for path in _journals_of(pid))
         return "worker" in self.stage.programs
 
@@ -187,13 +223,13 @@ class Run:
         """Begin the worker again when it is gone, as a supervisor would."""
         worker = self.stage.programs.get("worker")
         if worker is None or worker.has_ended:
-            self.stage.start_worker(self.app, wait=False)
+            self.stage.start_worker(self._app, wait=False)
             self.restarts += 1
 
     def _wait_until_done(self, began: float) -> None:
         with self.stage.looking() as look:
-            number, _, _ = look.campaign(CAMPAIGN)
-            while look.open_batches(number) or look.campaign(CAMPAIGN)[1] != "finished":
+            number, _, _ = look.campaign(self.campaign)
+            while look.open_batches(number) or look.campaign(self.campaign)[1] != "finished":
                 self._keep_worker()
                 self._watch_time(began)
                 time.sleep(0.2)
@@ -229,15 +265,19 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=2_000)
     parser.add_argument("--other-letters", type=int, help="letters of every variant but kill")
+    parser.add_argument("--together", action="store_true", help="all variants on one stage")
     parser.add_argument("--limit", type=float, default=1_200, help="seconds for one campaign at most")
     asked = parser.parse_args()
     measurement = begin_measurement("chaos", asked)
     for kind in asked.database:
-        for variant in asked.variant:
-            if variant == "database" and kind == "sqlite":
-                continue
-            for seed in asked.seeds if variant == "kill" else asked.seeds[:1]:
-                _play(measurement, asked, variant, kind, seed)
+        acts = [
+            (variant, seed)
+            for variant in asked.variant
+            if (variant, kind) != ("database", "sqlite")
+            for seed in (asked.seeds if variant == "kill" else asked.seeds[:1])
+        ]
+        for shared in [acts] if asked.together else [[act] for act in acts]:
+            _play(measurement, asked, shared, kind)
     problems = [problem for each in measurement.rounds for problem in each["problems"]]
     kills = [each for each in measurement.rounds if each["variant"] == "kill"]
     measurement.finish(
@@ -253,57 +293,68 @@ def main() -> None:
 
 
 def _play(
-    measurement: Measurement, asked: argparse.Namespace, variant: str, kind: DatabaseKind, seed: int
+    measurement: Measurement,
+    asked: argparse.Namespace,
+    acts: Sequence[tuple[str, int]],
+    kind: DatabaseKind,
 ) -> None:
-    """One campaign under one kind of fault, and its account."""
-    counts = {"kill": asked.kills, "term": asked.terms, **dict.fromkeys(WORKERS, 0)}
-    count = counts.get(variant, asked.others)
-    letters = asked.letters if variant == "kill" else asked.other_letters or asked.letters
-    say(f"  {variant} on {kind}, seed {seed}: {letters} letters, {count} faults")
-    began = time.monotonic()
+    """Campaigns on one stage, one after the other, each with its variant's fault, seed and account."""
     relay = f"rate=1000000&connections={asked.connections}"
     with open_stage(kind, relay_options=relay, settings={"batch_size": asked.batch_size}) as stage:
-        delay = asked.delay
-        if variant in WORKERS:  # tasks must last longer than the broker's patience
-            delay = max(delay, _LONG_ENOUGH_SECONDS * asked.connections / letters)
-        stage.start_sink(f'[[fault]]\nat = "dot"\ndelay = {delay}\n', lenient=False)
+        first, seed = acts[0]
+        letters = asked.letters if first == "kill" else asked.other_letters or asked.letters
         imported = stage.import_people(people(letters, seed=seed))
-        run = Run(
-            stage,
-            variant,
-            random.Random(seed),
-            imported,
-            asked.limit,
-            WORKERS.get(variant, "worker"),
-        )
-        failed = _play_to_the_end(run, count)
-        if "worker" in stage.programs:
-            stage.end("worker")
-        told = stage.read("campaign", "reconcile", CAMPAIGN, codes=(0, 1))
-        ledger = stage.folder / "ledger.csv"
-        stage.run("campaign", "ledger", CAMPAIGN, "-o", str(ledger))
-        account = compare(
-            read_ledger(ledger),
-            read_letters(stage.record),
-            None if variant == "relay" else run.copies,
-            most_uncertain=count * asked.connections if variant in {"kill", "relay"} else 0,
-        )
-        problems = [*failed, *account.problems, *_other_problems(run, account, told, imported, count)]
-        _tell(account, problems)
-        measurement.add_round(
-            variant=variant,
-            database=kind,
-            run_seed=seed,
-            **{name: value for name, value in asdict(account).items() if name != "problems"},
-            faults=len(run.faults),
-            faults_that_hit=sum(1 for fault in run.faults if fault.in_flight),
-            most_in_flight=max((fault.in_flight for fault in run.faults), default=0),
-            worker_restarts=run.restarts,
-            tasks_delivered_again=_delivered_again(stage),
-            seconds=round(time.monotonic() - began, 1),
-            blows=[asdict(fault) for fault in run.faults],
-            problems=problems,
-        )
+        for variant, seed in acts:
+            _play_one(measurement, asked, stage, Act(variant, kind, seed, imported))
+
+
+def _play_one(measurement: Measurement, asked: argparse.Namespace, stage: Stage, act: Act) -> None:
+    """One campaign under one kind of fault, and its account."""
+    counts = {"kill": asked.kills, "term": asked.terms, **dict.fromkeys(WORKERS, 0)}
+    count = counts.get(act.variant, asked.others)
+    say(f"  {act.variant} on {act.database}, seed {act.seed}: {act.letters} letters, {count} faults")
+    began = time.monotonic()
+    delay = asked.delay
+    if act.variant == "impatient":
+        delay = max(delay, _LONG_ENOUGH_SECONDS * asked.connections / act.letters)
+    stage.start_sink(f'[[fault]]\nat = "dot"\ndelay = {delay}\n', lenient=False)
+    run = Run(
+        stage,
+        act.variant,
+        random.Random(act.seed),
+        act.letters,
+        asked.limit,
+        f"{act.variant}-{act.seed}",
+    )
+    failed = _play_to_the_end(run, count)
+    for name in ("worker", "sink"):
+        if name in stage.programs:
+            stage.end(name)
+    told = stage.read("campaign", "reconcile", run.campaign, codes=(0, 1))
+    ledger = stage.folder / "ledger.csv"
+    stage.run("campaign", "ledger", run.campaign, "-o", str(ledger))
+    account = compare(
+        read_ledger(ledger),
+        read_letters(stage.record, skip=run.letters_before),
+        None if act.variant == "relay" else run.copies,
+        most_uncertain=count * asked.connections if act.variant in {"kill", "relay"} else 0,
+    )
+    problems = [*failed, *account.problems, *_other_problems(run, account, told, act.letters, count)]
+    _tell(account, problems)
+    measurement.add_round(
+        variant=act.variant,
+        database=act.database,
+        run_seed=act.seed,
+        **{name: value for name, value in asdict(account).items() if name != "problems"},
+        faults=len(run.faults),
+        faults_that_hit=sum(1 for fault in run.faults if fault.in_flight),
+        most_in_flight=max((fault.in_flight for fault in run.faults), default=0),
+        worker_restarts=run.restarts,
+        tasks_delivered_again=run.delivered_again(),
+        seconds=round(time.monotonic() - began, 1),
+        blows=[asdict(fault) for fault in run.faults],
+        problems=problems,
+    )
 
 
 def _play_to_the_end(run: Run, count: int) -> list[str]:
@@ -327,20 +378,14 @@ def _other_problems(
     if len(run.faults) != count:
         found.append(f"only {len(run.faults)} of {count} faults came")
     hit = sum(1 for fault in run.faults if fault.in_flight)
-    if run.variant == "kill" and hit * 2 < count:
-        found.append(f"only {hit} of {count} kills fell while a dot was out: slow the relay down")
+    if run.variant in _IN_FLIGHT and hit * 2 < count:
+        found.append(f"only {hit} of {count} blows fell while a dot was out: slow the relay down")
     if run.variant == "term":
         slow = [fault.what for fault in run.faults if fault.seconds > _TERM_SECONDS]
         found += [f"shutdown: {what}" for what in slow]
-    if run.variant in WORKERS and not _delivered_again(run.stage):
+    if run.variant in WORKERS and not run.delivered_again():
         found.append("no task was delivered twice: the fault did not come")
     return found
-
-
-def _delivered_again(stage: Stage) -> int:
-    """How many tasks the worker's log shows as received more than once under one id."""
-    received = Counter(_RECEIVED.findall(stage.tail("worker", 1 << 30)))
-    return sum(1 for times in received.values() if times > 1)
 
 
 def _tell(account: Account, problems: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ PUBLIC_READS: Columns = {
         "position",
         "recipient_id",
         "state",
+        "batch_id",
         "attempts",
         "due_at",
         "first_deferred_at",
@@ -42,7 +43,18 @@ PUBLIC_READS: Columns = {
         "tracking",
         "shared",
     ),
-    "recipient_sources": _EVERY_COLUMN,
+    "recipient_versions": _EVERY_COLUMN,
+    "batches": (
+        "id",
+        "campaign_id",
+        "first",
+        "last",
+        "state",
+        "planned_at",
+        "due_at",
+        "fence",
+        "versions_seen",
+    ),
     "registrations": ("event_id", "state", "number", "registered_at"),
     "reminders": (
         "id",
@@ -60,11 +72,13 @@ PUBLIC_READS: Columns = {
     "event_changes": ("id", "event_id", "field", "old", "at"),
     "heartbeats": _EVERY_COLUMN,
 }
-"""What the public pages and ``/metrics`` show. A letter in a browser greets its reader by name."""
+"""What the public pages and ``/metrics`` show. A letter in a browser greets its reader by name, as they
+were called when it left."""
 
 DRAINER_READS: Columns = {
     "alembic_version": _EVERY_COLUMN,
     "campaigns": ("id", "tracking", "frozen_letter"),
+    "links": ("campaign_id", "number"),
     "deliveries": ("campaign_id", "position", "recipient_id", "state", "at"),
     "recipients": ("id", "address_hash", "language", "tracking"),
     "events": _EVERY_COLUMN,
@@ -84,6 +98,7 @@ DRAINER_WRITES: Mapping[str, str] = {
     "tracking_counts": "SELECT, INSERT, UPDATE",
     "user_agents": "SELECT, INSERT",
     "web_journals": "SELECT, INSERT, UPDATE, DELETE",
+    "recipients": "UPDATE (tracking, updated_at)",
     "suppressions": "SELECT, INSERT, UPDATE, DELETE",
     "reminder_requests": "SELECT, INSERT, DELETE",
     "registrations": (

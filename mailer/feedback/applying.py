@@ -12,10 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, exists, select
+from sqlalchemy import Row, exists, literal, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.ledger import is_claimed, note_report
+from mailer.campaigns.ledger import is_claimed, note_report, settle_uncertain
 from mailer.campaigns.models import Campaign, Delivery, DeliveryState
 from mailer.campaigns.refused_addresses import is_about_the_address
 from mailer.feedback.findings import Finding, MailKind, ReportedRecipient
@@ -30,8 +30,9 @@ from recipients.models import Recipient, SuppressionReason, SuppressionScope
 from recipients.suppression import suppress, unsubscribe
 
 ACTED_ON = frozenset({MailKind.BOUNCE, MailKind.COMPLAINT, MailKind.UNSUBSCRIBE})
-"""From a message of another kind nothing follows."""
+"""From a message of another kind nothing follows but that the letter it names had left."""
 UNTOLD_BOUNCE = "a bounce message came back"
+ANSWERED = "a message came back that names it"
 COMPLAINED = "the recipient called it spam"
 _AUTOMATIC = frozenset({MailKind.AUTO_REPLY, MailKind.UNKNOWN})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
@@ -50,7 +51,8 @@ class Result(StrEnum):
     UNVERIFIED = "unverified"
     """Nothing: it names no letter of ours by a token for this. Anybody can write such a message."""
     NOTHING = "nothing"
-    """Nothing follows from such a message: a reply, an automatic one, a warning."""
+    """Nothing follows from such a message: a reply, an automatic one, a warning. Where nobody knew
+    whether the letter it names had left, it is applied instead: it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,16 @@ def apply_finding(
     who has been sent the letter itself could unsubscribe its recipient just as well, and the office sees
     it in the ledger and lifts it.
 
+    Whatever else names a letter by its token or Message-ID, as a warning of delay or an answer to it
+    does, settles an uncertain one: nobody can know of a letter that no relay took.
+
     Args:
         now: the clock people see.
         zone: in which a day begins and ends.
     """
-    if finding.kind not in ACTED_ON:
-        return Applied(Result.NOTHING)
     grant = _verify(finding, tokens)
+    if finding.kind not in ACTED_ON:
+        return _settle(db, grant, now=now) if grant else Applied(Result.NOTHING)
     found = _find(db, grant) if grant else None
     if grant is None or found is None:
         return Applied(Result.UNVERIFIED)
@@ -112,6 +117,11 @@ def apply_finding(
         case _:
             result = _apply_unsubscribe(db, grant, found, finding, now=now, zone=zone)
     return Applied(result, found.campaign, grant.number, state or _state(db, grant))
+
+
+def names_a_letter(finding: Finding, tokens: Tokens) -> bool:
+    """Whether a message names a letter of ours by a token that says so."""
+    return _verify(finding, tokens) is not None
 
 
 def _verify(finding: Finding, tokens: Tokens) -> Grant | None:
@@ -142,6 +152,15 @@ def _find(db: Session, grant: Grant) -> Row[str, str, str] | None:
         .outerjoin(Recipient, Recipient.id == Delivery.recipient_id)
         .where(Delivery.campaign_id == grant.campaign_id, Delivery.position == grant.number)
     ).one_or_none()
+
+
+def _settle(db: Session, grant: Grant, *, now: datetime) -> Applied:
+    """What follows from a message that shows no more than that the letter had left."""
+    named = select(literal(grant.campaign_id), literal(grant.number))
+    if not settle_uncertain(db, named, evidence=ANSWERED, now=now):
+        return Applied(Result.NOTHING)
+    campaign = db.scalar(select(Campaign.name).where(Campaign.id == grant.campaign_id))
+    return Applied(Result.APPLIED, campaign, grant.number, DeliveryState.SENT)
 
 
 def _apply_bounce(

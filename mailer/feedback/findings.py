@@ -19,7 +19,7 @@ class MailKind(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     """Somebody asks for no more letters, by the mailto of List-Unsubscribe (RFC 2369) or in words."""
     UNKNOWN = "unknown"
-    """Nothing that anything follows from: a warning of delay, a delivery receipt, rubbish."""
+    """Nothing that is to be acted on: a warning of delay, a delivery receipt, rubbish."""
 
 
 @dataclass(frozen=True, slots=True)

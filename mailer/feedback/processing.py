@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
@@ -18,7 +17,14 @@ from mailer.campaigns.heartbeats import (
     note_heartbeat,
     take_lease,
 )
-from mailer.feedback.applying import ACTED_ON, Applied, Result, apply_finding, recognise
+from mailer.feedback.applying import (
+    ACTED_ON,
+    Applied,
+    Result,
+    apply_finding,
+    names_a_letter,
+    recognise,
+)
 from mailer.feedback.errors import AlreadyPolling, MailboxUnavailable
 from mailer.feedback.findings import Finding, MailKind
 from mailer.feedback.imap import ImapMailbox
@@ -26,10 +32,10 @@ from mailer.feedback.inbox import RawMessage, Unread, printable
 from mailer.feedback.mailboxes import Mailbox, MailboxPlace
 from mailer.feedback.pop3 import Pop3Mailbox
 from mailer.feedback.reading import read_mail
-from mailer.foundation.clock import Clock, real_now
+from mailer.feedback.tools import FeedbackTools
+from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database
 from mailer.foundation.log import get_log
-from mailer.tracking.tokens import Tokens
 
 LEASE = timedelta(minutes=2)
 """Renewed on the way; the next to come takes over from a process that was killed."""
@@ -40,20 +46,6 @@ _CONFLICTS = frozenset({"40001", "40P01"})
 """SQLSTATE of a serialization failure and of a deadlock: the same again may well succeed."""
 
 _log = get_log(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FeedbackTools:
-    """What it takes to act on what comes back."""
-
-    database: Database
-    tokens: Tokens
-    clock: Clock
-    zone: ZoneInfo
-    bounces_to: str
-    """The address that messages come back to, without a token."""
-    state_dir: Path
-    """Where it is remembered which messages stay in a mailbox that has no marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +80,7 @@ def process(
     """
     for message in messages:
         read = _read(tools, message)
-        done = _without_database(message.path, read)
+        done = _without_database(tools, message.path, read)
         if done is None:
             with _transaction(tools.database, undone=dry_run) as db:
                 done = _apply(tools, db, message.path, read)
@@ -159,7 +151,7 @@ def _poll_one(
             path = printable(f"{place.name}#{number}")
             message = Unread(path, NOT_GIVEN) if data is None else RawMessage(path, data)
             read = _read(tools, message)
-            done = _without_database(path, read)
+            done = _without_database(tools, path, read)
             if done is None or time.monotonic() - renewed_at > _RENEW_SECONDS:
                 with tools.database.write() as db:
                     note_heartbeat(db, POLL_LEASE, now=real_now())
@@ -197,11 +189,15 @@ def _read(tools: FeedbackTools, message: RawMessage | Unread) -> Finding | Unrea
     return recognise(finding, tools.tokens)
 
 
-def _without_database(path: str, read: Finding | Unread) -> Processed | Unread | None:
+def _without_database(
+    tools: FeedbackTools, path: str, read: Finding | Unread
+) -> Processed | Unread | None:
     """What becomes of a message from which nothing follows; None for any other."""
     if isinstance(read, Unread):
         return read
-    return None if read.kind in ACTED_ON else Processed(path, read, Applied(Result.NOTHING))
+    if read.kind in ACTED_ON or names_a_letter(read, tools.tokens):
+        return None
+    return Processed(path, read, Applied(Result.NOTHING))
 
 
 def _apply(tools: FeedbackTools, db: Session, path: str, read: Finding | Unread) -> Processed | Unread:

@@ -58,11 +58,12 @@ def spared(
     """The outcome of a delivery that may not be to blame for what was said: deferred, and no attempt.
 
     A refusal for good stands once the delivery has been tried for as long as the first three waits. A
-    delivery of which nothing was said, since its connection was lost each time, never bounces for that.
+    delivery of which nothing was said, since its connection was lost each time, never bounces for that:
+    after 72 hours it has failed, which is held against nobody.
     """
     outcome = outcome_of(reply, to, relay=relay, now=now, waits=waits)
-    if reply == LOST_TOO_OFTEN:
-        return _put_off(replace(outcome, reason=reply.text), to, now=now, waits=waits)
+    if reply == LOST_TOO_OFTEN and outcome.state is DeliveryState.BOUNCED:
+        return replace(failed(to.position, outcome.reason or reply.text), relay=relay)
     doubted_for = sum(waits[:_DOUBTED_FOR_WAITS], timedelta())
     if reply.kind is ReplyClass.REFUSED and _tried_for(to, now) > doubted_for:
         return outcome

@@ -65,6 +65,12 @@ def test_faults_are_read_again_and_bad_ones_change_nothing(tmp_path: Path) -> No
         process.send_signal(signal.SIGHUP)
         wait_for(lambda: "stay in force: faults.toml: rule 2: " in log.read_text())
         assert relay.say("RCPT TO:<vaek@c.example>") == "550 5.1.1 Gone"
+
+        assert log.read_text().count(f"relay: smtp://127.0.0.1:{port}?starttls=never\n") == 2
+        file.write_text(FAULTS + '[tls]\ncertificate = "expired"\n')
+        process.send_signal(signal.SIGHUP)
+        told = f"relay: smtp://127.0.0.1:{port}?starttls=require&ca={tmp_path}/sink/authority.pem\n"
+        wait_for(lambda: told in log.read_text())
     assert [each.kind for each in read_faults(tmp_path / "sink")] == ["reply", "reply"]
 
 

@@ -91,6 +91,7 @@ def bounce_message(
     status: str = "5.1.1",
     said: str = "550 5.1.1 no such user",
     message_id: str | None = None,
+    action: str = "failed",
 ) -> bytes:
     """A delivery status notification (RFC 3464) as Postfix writes it."""
     about = f"Message-ID: {message_id}\n" if message_id else ""
@@ -115,7 +116,7 @@ Content-Type: message/delivery-status
 Reporting-MTA: dns; relay.example
 
 Final-Recipient: rfc822; {address}
-Action: failed
+Action: {action}
 Status: {status}
 Diagnostic-Code: smtp; {said}
 

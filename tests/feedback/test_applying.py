@@ -11,6 +11,7 @@ from sqlalchemy import update
 from mailer.campaigns.account import reconcile
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
 from mailer.feedback.applying import (
+    ANSWERED,
     COMPLAINED,
     UNTOLD_BOUNCE,
     Applied,
@@ -22,7 +23,7 @@ from mailer.feedback.findings import Finding, MailKind, ReportedRecipient
 from mailer.runtime import Runtime
 from mailer.tracking.log import NO_CAMPAIGN
 from mailer.tracking.models import Label, Manner, TrackingCount, TrackingKind
-from mailer.tracking.tokens import Purpose, Tokens
+from mailer.tracking.tokens import Purpose, Tokens, new_mark
 from recipients.models import SuppressionReason, SuppressionScope
 from recipients.suppression import resubscribe, suppress, unsuppress
 from tests.campaigns.making import claim, sending
@@ -143,7 +144,7 @@ def test_a_wish_taken_back_is_no_new_one_when_its_mail_is_given_again(mailing: M
     suppressed = mailing.suppression()
     assert suppressed is not None
     with mailing.database.write() as db:
-        assert resubscribe(db, suppressed.address_hash, now=LATER + timedelta(minutes=1))
+        assert unsuppress(db, suppressed.address_hash)
 
     assert apply(mailing, early).result is Result.KNOWN
     assert mailing.suppression() is None
@@ -328,13 +329,18 @@ def test_a_mail_unsubscribes_as_the_one_click_post_does(mailing: Mailing) -> Non
     assert event.label is Label.PERSON
 
 
-def test_the_page_takes_back_what_a_mail_asked_for(mailing: Mailing) -> None:
+def test_the_office_alone_takes_back_what_a_mail_asked_for(mailing: Mailing) -> None:
     apply(mailing, wish(mailing))
     suppressed = mailing.suppression()
     assert suppressed is not None
 
     with mailing.database.write() as db:
-        assert resubscribe(db, suppressed.address_hash, now=LATER + timedelta(minutes=1))
+        for mark in ("", new_mark()):
+            now = LATER + timedelta(minutes=1)
+            assert not resubscribe(db, suppressed.address_hash, now=now, mark=mark)
+    assert mailing.suppression() is not None
+    with mailing.database.write() as db:
+        assert unsuppress(db, suppressed.address_hash)
 
     assert mailing.suppression() is None
 
@@ -344,7 +350,7 @@ def test_reminders_only_becomes_nothing_at_all(mailing: Mailing) -> None:
     suppressed = mailing.suppression()
     assert suppressed is not None
     with mailing.database.write() as db:
-        assert resubscribe(db, suppressed.address_hash, now=LATER)
+        assert unsuppress(db, suppressed.address_hash)
         letters = SuppressionScope.LETTERS
         suppress(db, suppressed.address_hash, SuppressionReason.UNSUBSCRIBED, now=NOW, scope=letters)
 
@@ -445,6 +451,48 @@ def test_nothing_follows_from_what_is_no_report(mailing: Mailing) -> None:
             finding = Finding(kind, token=mailing.token(purpose))
             assert apply(mailing, finding) == Applied(Result.NOTHING)
     assert is_untouched(mailing)
+
+
+@pytest.mark.parametrize("kind", [MailKind.REPLY, MailKind.AUTO_REPLY, MailKind.UNKNOWN])
+@pytest.mark.parametrize("named_by", [Purpose.BOUNCE, Purpose.MESSAGE_ID])
+def test_what_names_an_uncertain_letter_shows_that_it_left_and_no_more(
+    runtime: Runtime, kind: MailKind, named_by: Purpose
+) -> None:
+    mailing = mail_out(runtime, {1: UNCERTAIN, 2: UNCERTAIN})
+    token = mailing.token(named_by)
+    told = {"token": token} if named_by is Purpose.BOUNCE else {"message_id": f"<{token}@coi.example>"}
+    finding = replace(Finding(kind, delayed=True), **told)
+
+    assert apply(mailing, finding) == Applied(Result.APPLIED, "brev", 1, SENT)
+    assert apply(mailing, finding) == Applied(Result.NOTHING)
+    delivery = mailing.delivery()
+    assert (delivery.state, delivery.reason, delivery.at) == (SENT, ANSWERED, LATER)
+    assert mailing.delivery(2).state is UNCERTAIN
+    assert (mailing.suppression(), mailing.events()) == (None, [])
+    with mailing.database.read() as db:
+        assert reconcile(db, db.get_one(Campaign, mailing.campaign_id)).ok
+
+
+def test_who_has_not_seen_a_letter_cannot_settle_it(runtime: Runtime) -> None:
+    mailing = mail_out(runtime, {1: UNCERTAIN})
+    elsewhere = runtime.tokens.sign(Purpose.BOUNCE, NO_CAMPAIGN, 1)
+    forged = (mailing.token(Purpose.BOUNCE)[:-1], mailing.token(Purpose.CLICK), elsewhere, "", "x" * 64)
+    for token in forged:
+        assert apply(mailing, Finding(MailKind.UNKNOWN, token=token, delayed=True)) == Applied(
+            Result.NOTHING
+        )
+    by_id = Finding(MailKind.UNKNOWN, message_id=f"<{mailing.token(Purpose.BOUNCE)}@coi.example>")
+    assert apply(mailing, by_id) == Applied(Result.NOTHING)
+    assert mailing.delivery().state is UNCERTAIN
+
+
+def test_no_warning_and_no_answer_moves_a_letter_out_of_another_state(mailing: Mailing) -> None:
+    for state in [*LEFT_ALONE, SENT, DeliveryState.PENDING]:
+        with mailing.database.write() as db:
+            db.execute(update(Delivery).values(state=state))
+        finding = Finding(MailKind.UNKNOWN, token=mailing.token(Purpose.BOUNCE), delayed=True)
+        assert apply(mailing, finding) == Applied(Result.NOTHING)
+        assert mailing.delivery().state is state
 
 
 def test_whatever_a_person_writes_to_the_address_for_it_unsubscribes(mailing: Mailing) -> None:

@@ -138,6 +138,40 @@ def run(program: str, settings: Settings, **more: str) -> str:
     ).stdout
 
 
+@pytest.mark.parametrize("action", ["delayed", "relayed", "delivered", "expanded"])
+def test_a_report_that_an_uncertain_letter_is_on_its_way_settles_it(
+    runtime: Runtime, action: str
+) -> None:
+    mailing = mail_out(runtime, {1: DeliveryState.UNCERTAIN, 2: DeliveryState.UNCERTAIN})
+    status = "4.4.1" if action == "delayed" else "2.0.0"
+    report = bounce_message(
+        mailing.to(Purpose.BOUNCE), mailing.address(), status=status, said="later", action=action
+    )
+    tools = runtime.feedback_tools
+    for dry_run, state in ((True, DeliveryState.UNCERTAIN), (False, DeliveryState.SENT)):
+        (done,) = process(tools, [RawMessage("1", report)], dry_run=dry_run)
+        assert isinstance(done, Processed)
+        assert (done.finding.kind, done.applied.result) == (MailKind.UNKNOWN, Result.APPLIED)
+        assert mailing.delivery().state is state
+    assert mailing.delivery(2).state is DeliveryState.UNCERTAIN
+    assert mailing.suppression() is None
+
+
+def test_a_persons_answer_settles_its_letter_and_stays_to_be_read(runtime: Runtime) -> None:
+    mailing = mail_out(runtime, {1: DeliveryState.UNCERTAIN})
+    message_id = f"<{mailing.token(Purpose.MESSAGE_ID)}@coi.example>"
+    server = MailboxServer()
+    server.add(mail(BOUNCES_TO, subject="Sv: Invitation", text="Tak", In_Reply_To=message_id))
+    with imap_running(server):
+        looked = poll(runtime.feedback_tools, [parse_mailbox(url_of(server))])
+
+    (done,) = looked.messages
+    assert isinstance(done, Processed)
+    assert (done.finding.kind, done.applied.result) == (MailKind.REPLY, Result.APPLIED)
+    assert mailing.delivery().state is DeliveryState.SENT
+    assert len(server.contents()) == 1
+
+
 def test_what_a_person_quotes_of_a_letter_is_no_wish(mailing: Mailing) -> None:
     quoted = (
         f"Hvem skriver I til?\n\n> List-Unsubscribe: <mailto:{mailing.to(Purpose.UNSUBSCRIBE)}>\n"

@@ -307,14 +307,18 @@ def test_a_refusal_for_good_stands_after_three_waits(tmp_path: Path) -> None:
 
 
 def test_nobody_bounces_because_connections_are_lost(tmp_path: Path) -> None:
-    on, (mail,) = tried_for(tmp_path, timedelta(days=30))
-    on.feed.spared(mail, HERE, LOST_TOO_OFTEN)
+    on, mails = tried_for(tmp_path, timedelta(hours=72), timedelta(hours=72, seconds=1))
+    for mail in mails:
+        on.feed.spared(mail, HERE, LOST_TOO_OFTEN)
 
-    (outcome,) = on.feed.outcomes.values()
-    assert (outcome.state, outcome.attempted) == (DeliveryState.DEFERRED, False)
-    assert outcome.reason == LOST_TOO_OFTEN.text
-    assert outcome.due_at is not None
-    assert outcome.due_at - on.feed.tools.real() >= timedelta(minutes=60)
+    waiting, over = on.feed.outcomes.values()
+    assert (waiting.state, waiting.attempted) == (DeliveryState.DEFERRED, False)
+    assert waiting.reason == LOST_TOO_OFTEN.text
+    assert waiting.due_at is not None
+    assert waiting.due_at - on.feed.tools.real() >= timedelta(minutes=60)
+    assert (over.state, over.attempted) == (DeliveryState.FAILED, False)
+    assert over.reason == f"given up after 72 hours: {LOST_TOO_OFTEN.text}"
+    assert (over.relay, over.code, over.enhanced_code) == (HERE.name, None, None), "none said anything"
 
 
 @pytest.mark.parametrize("reply", [LATER, GONE], ids=["for now", "for good"])

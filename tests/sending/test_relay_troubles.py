@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from sqlalchemy import func, select, update
 
 from mailer.campaigns.account import count_states, reconcile
 from mailer.campaigns.lifecycle import find_campaign
-from mailer.campaigns.models import Delivery
+from mailer.campaigns.models import Delivery, DeliveryState
 from mailer.campaigns.progress import look_at
+from mailer.campaigns.resending import resend
 from mailer.foundation.clock import real_now
 from mailer.launch import launch_campaign
 from mailer.runtime import Runtime
@@ -370,6 +372,44 @@ def test_too_few_letters_to_tell_whose_fault_it_is_go_later_and_count_no_attempt
         try_for(tools, campaign_id, 20)
 
     assert_finished(runtime, relay)
+
+
+@ON_SQLITE
+def test_a_letter_that_always_breaks_its_connection_ends_and_is_held_against_nobody(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    breaks, goes = "person1@kommune1.example", "person2@kommune2.example"
+    relay.cut_before_dot[breaks] = 1_000
+    runtime = with_relays(runtime, plain(relay), retry_after="1s")
+    campaign_id = launch(runtime, breaks, goes)
+    with working(runtime) as tools:
+        try_for(tools, campaign_id, 3)
+        with runtime.database.write() as db:
+            counts = count_states(db, campaign_id)
+            assert (counts["sent"], counts["failed"]) == (1, 0)
+            assert counts["deferred"] + counts["pending"] == 1
+            since = {"first_deferred_at": real_now() - timedelta(hours=73)}
+            unsent = Delivery.state != "sent"
+            assert db.scalar(select(Delivery.first_deferred_at).where(unsent)) is not None
+            db.execute(update(Delivery).where(unsent).values(since))
+        try_for(tools, campaign_id, 20)
+
+    assert is_done(tools)
+    with runtime.database.write() as db:
+        proof = reconcile(db, find_campaign(db, "brev"))
+        assert (proof.ok, proof.complete, proof.deliveries["failed"]) == (True, True, 1)
+        ended = db.scalars(select(Delivery).where(Delivery.state == "failed")).one()
+        assert (ended.attempts, ended.code) == (0, None)
+        assert (
+            ended.reason
+            == "given up after 72 hours: the connection was lost before the letter was taken"
+        )
+        assert db.scalar(select(func.count()).select_from(Suppression)) == 0
+        relay.cut_before_dot.clear()
+        assert resend(db, find_campaign(db, "brev"), DeliveryState.FAILED, now=real_now()) == 1
+    with working(runtime) as tools:
+        try_for(tools, campaign_id, 20)
+    assert sorted(relay.recipients) == [breaks, goes]
 
 
 def test_domains_that_stay_dead_are_put_off_and_do_not_hold_up_the_campaign(
