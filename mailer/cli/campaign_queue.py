@@ -96,9 +96,9 @@ def queue(
 ) -> None:
     """Launch a draft: freeze letter and audience, begin to send.
 
-    Refuses on what preflight calls an error; but where a minority's letters cannot be written, theirs alone
-    are failed. A letter whose copies differ too much to be looked at in
-    passing goes through a preflight first, unless it has been through one as it is now.
+    Refuses on what preflight calls an error. A minority whose letters cannot be written holds up nobody
+    else: theirs are failed. A letter whose copies differ too much to be looked at in passing goes
+    through a preflight first, unless it has been through one as it is now.
 
     With --spread, a part leaves about once a minute. With --hours or --workdays, letters that were
     refused for now wait for them too.
