@@ -32,7 +32,7 @@ class TrackingKind(StrEnum):
     WITHDRAW = "withdraw"
     """Gave a seat or a place on the waiting list back."""
     OBJECT = "object"
-    """Does not want to be tracked; kept with the recipient, and counted for nobody."""
+    """Does not want to be tracked; kept with the recipient, and counted by day without a name."""
 
 
 class Label(StrEnum):

@@ -82,10 +82,11 @@ class PersonalPages:
             return self._site.error_page(404)
         form = await read_mail_form(request)
         choice, undone = form.choice, form.choice is MailChoice.UNDO
-        if refusal := self._holders.refuse(request, self._limits(undone=undone)):
-            return refusal
         known = self._read_stamp(grant, form.stamp)
         mark, refused = known or new_mark(), undone and known is None
+        # What writes nothing counts nothing: else whoever has the letter could use the undos up.
+        if not refused and (answer := self._holders.refuse(request, self._limits(undone=undone))):
+            return answer
         kind = _KINDS.get(choice, TrackingKind.UNSUBSCRIBE)
         scope = {
             TrackingKind.UNSUBSCRIBE: f"{choice.value} {mark}",

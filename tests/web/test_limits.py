@@ -19,7 +19,7 @@ from mailer.web.limits import (
     is_somebodys,
 )
 from tests.conftest import SECRET_KEY
-from tests.web.conftest import Mailing, Reader
+from tests.web.conftest import Mailing, Reader, stamp_in
 
 
 class Watch:
@@ -154,15 +154,33 @@ def test_deeds_have_a_lower_limit_and_looking_goes_on(reader: Reader, mailing: M
 
 def test_no_number_of_undos_keeps_a_recipient_from_saying_no(reader: Reader, mailing: Mailing) -> None:
     path = mailing.path("unsubscribe")
-    codes = [reader.post(path, data={"choice": "undo"}).status_code for _ in range(DEEDS_AT_ONCE + 5)]
+    undo = {"choice": "undo", "stamp": stamp_in(reader.get(path))}
+    codes = [reader.post(path, data=undo).status_code for _ in range(DEEDS_AT_ONCE + 5)]
     assert codes == [200] * UNDOS_AT_ONCE + [429] * (len(codes) - UNDOS_AT_ONCE)
-    refused = reader.post(path, data={"choice": "undo"})
+    refused = reader.post(path, data=undo)
     assert int(refused.headers["retry-after"]) * UNDOS_PER_HOUR == 3600
     assert refused.headers["cache-control"] == "no-store"
 
     assert reader.post(path, data={"List-Unsubscribe": "One-Click"}).status_code == 200
     assert reader.post(path, data={"choice": "letters"}).status_code == 200
     assert mailing.suppressed() is not None
+
+
+def test_who_knows_a_letters_address_alone_uses_none_of_its_undos_up(
+    reader: Reader, mailing: Mailing
+) -> None:
+    path = mailing.path("unsubscribe")
+    said = reader.post(path, data={"choice": "everything"})
+    for stamp in ("", "forged"):
+        codes = {
+            reader.post(path, data={"choice": "undo", "stamp": stamp}).status_code
+            for _ in range(UNDOS_AT_ONCE + 1)
+        }
+        assert codes == {200}
+    assert mailing.suppressed() is not None
+
+    assert reader.post(path, data={"choice": "undo", "stamp": stamp_in(said)}).status_code == 200
+    assert mailing.suppressed() is None
 
 
 def test_who_fills_the_bucket_of_the_noes_has_said_no(reader: Reader, mailing: Mailing) -> None:

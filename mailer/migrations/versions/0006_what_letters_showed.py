@@ -41,6 +41,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("UPDATE recipients SET tracking = NULL WHERE tracking = 'unsaid'")  # unknown before
     with op.batch_alter_table("batches") as batch_op:
         batch_op.drop_column("versions_seen")
     op.drop_table("recipient_versions")
