@@ -40,6 +40,7 @@ _IN_FLIGHT = frozenset({"kill", "term", "flush"})
 """Variants whose blows are meant to fall while dots are out."""
 _RECEIVED = re.compile(r"\[([0-9a-f-]{36})\] received")
 _LOOK_SECONDS = 0.005
+_DOTS_SECONDS = 5.0
 _FIRST, _LAST = 0.02, 0.96
 """Between these shares of the letters the faults come."""
 _PARENT_SHARE = 0.4
@@ -168,14 +169,14 @@ class Run:
         fault.in_flight = sum(self._copy(path, descriptor) for path, descriptor in kept)
 
     def _terminate(self, fault: Fault) -> None:
-        fault.in_flight = self._in_flight()
+        fault.in_flight = self._wait_for_dots()
         fault.seconds = self.stage.end("worker", grace_seconds=_WARM_SECONDS)
         fault.what = f"SIGTERM ({fault.seconds:.1f} s)"
         if fault.seconds > _TERM_SECONDS:
             fault.what += ", too slow"
 
     def _flush(self, fault: Fault) -> None:
-        fault.in_flight = self._in_flight()
+        fault.in_flight = self._wait_for_dots()
         with self.stage.redis() as client:
             keys = client.dbsize()
             client.flushall()
@@ -204,6 +205,13 @@ class Run:
             copy.write_bytes(journal.read())
         self.copies.append(copy)
         return len(in_flight(copy))
+
+    def _wait_for_dots(self) -> int:
+        """How many dots are out, as soon as any is: a blow between two batches would prove nothing."""
+        until = time.monotonic() + _DOTS_SECONDS
+        while not (found := self._in_flight()) and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        return found
 
     def _in_flight(self) -> int:
         """Letters whose dot is out at this moment."""
