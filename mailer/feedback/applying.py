@@ -156,6 +156,10 @@ def _find(db: Session, grant: Grant) -> Row[str, str, str] | None:
 
 def _settle(db: Session, grant: Grant, *, now: datetime) -> Applied:
     """What follows from a message that shows no more than that the letter had left."""
+    if (
+        _state(db, grant) is not DeliveryState.UNCERTAIN
+    ):  # as nearly all; to write looks at every other one
+        return Applied(Result.NOTHING)
     named = select(literal(grant.campaign_id), literal(grant.number))
     if not settle_uncertain(db, named, evidence=ANSWERED, now=now):
         return Applied(Result.NOTHING)

@@ -4,10 +4,11 @@ What ``write`` has returned from is in the kernel's hands: it outlives the proce
 machine. Only ``sync`` outlives that. A line cut short by a crash is no line.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -26,39 +27,46 @@ class Journal:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._torn = False
+        self._torn = 0
+        """Bytes at the end that a short write left and that do not count."""
         self._descriptor = _hold(path)
         while os.fstat(self._descriptor).st_nlink == 0:  # cleared away before we held it
             os.close(self._descriptor)
             self._descriptor = _hold(path)
 
-    def write(self, line: str) -> None:
-        """Note one line; when this returns, a kill of the process cannot lose it.
+    def write(self, lines: str) -> None:
+        """Note a line, or several, in one write; when this returns, a kill of the process loses none.
 
         Raises:
-            OSError: it is not noted.
+            OSError: none of them is noted.
         """
-        if not self.append(line.encode() + b"\n"):
-            raise OSError(f"short write to {self.path.name}")
+        data = lines.encode() + b"\n"
+        written = self._put(data)
+        if written < len(data):
+            self._torn = written
+            self._take_back()
+            raise OSError(errno.ENOSPC, f"short write to {self.path.name}")
 
     def append(self, lines: bytes) -> int:
         """Note whole lines, each with its end, in one write; return how many of them are noted.
 
-        Fewer than there are: the disk is full. What was cut short then stays a line of its own, which
-        nothing that is noted later runs into.
+        Fewer than there are: the disk is full. What was cut short is taken back.
 
         Raises:
             OSError: none is noted.
         """
-        data = b"\n" + lines if self._torn else lines
-        written = os.write(self._descriptor, data)
-        if written == len(data):
-            self._torn = False
-            return lines.count(b"\n")
-        kept = data[:written]
-        noted = kept.count(b"\n") - (self._torn and written > 0)
-        self._torn = not kept.endswith(b"\n") if kept else self._torn
-        return noted
+        written = self._put(lines)
+        whole = lines.rfind(b"\n", 0, written) + 1
+        if written < len(lines):
+            self._torn = written - whole
+            with suppress(OSError):  # those before it are noted; it is tried again at the next write
+                self._take_back()
+        return lines.count(b"\n", 0, whole)
+
+    @property
+    def size(self) -> int:
+        """Bytes that stand in the file, with what was cut short."""
+        return os.fstat(self._descriptor).st_size
 
     def sync(self) -> None:
         """Put what was noted on the disk."""
@@ -67,14 +75,34 @@ class Journal:
     def clear(self) -> None:
         """Forget everything noted: it stands in the database now."""
         os.ftruncate(self._descriptor, 0)
+        self._torn = 0
 
     def lines(self) -> Iterator[str]:
-        """Every whole line noted so far, in order."""
+        """Every whole line noted so far, in order; what is no UTF-8 in it is replaced."""
         return _whole_lines(self.path)
 
     def close(self) -> None:
         """Let go of the file; the notes stay."""
         os.close(self._descriptor)
+
+    def _put(self, data: bytes) -> int:
+        """Write at the end, where nothing is left that was cut short; return how many bytes are written.
+
+        Raises:
+            OSError: none is.
+        """
+        self._take_back()
+        return os.write(self._descriptor, data)
+
+    def _take_back(self) -> None:
+        """Forget what a short write left: what is noted next would make of it a line nobody wrote.
+
+        Raises:
+            OSError: it is still there.
+        """
+        if self._torn:
+            os.ftruncate(self._descriptor, self.size - self._torn)
+            self._torn = 0
 
 
 def _hold(path: Path) -> int:
@@ -113,4 +141,4 @@ def _whole_lines(path: Path) -> Iterator[str]:
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield line[:-1].decode()
+                yield line[:-1].decode(errors="replace")

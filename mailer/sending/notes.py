@@ -9,8 +9,9 @@ w BATCH FENCE POSITION                         what was noted of it does not cou
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import chain
 
@@ -22,6 +23,7 @@ from mailer.smtp.replies import Reply
 
 NO_NOTE = "its worker died before the reply to the final dot was noted"
 _NO_CODE = "-"
+_LINE = re.compile(r"([dsow]) (\d+) (\d+) (\d+)(?: (.+))?", re.ASCII)
 
 
 class Notes:
@@ -53,14 +55,24 @@ class Notes:
         self._lines.append(f"w {self._claim} {position}")
 
     def flush(self) -> None:
-        """Write what was noted, in one write."""
+        """Write what was noted, in one write; after an error all of it is kept for the next flush."""
         if self._lines:
             self._journal.write("\n".join(self._lines))
             self._lines.clear()
 
 
-def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> dict[int, Outcome]:
-    """What the notes say of one claim, by position.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the notes say of one claim."""
+
+    outcomes: dict[int, Outcome]
+    """By position."""
+    unreadable: int
+    """Lines that cannot be read: each may tell of the dot of any letter."""
+
+
+def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> Told:
+    """What the notes say of one claim.
 
     A letter whose dot is noted and whose outcome is not is ``uncertain``; one of which nothing is
     noted was not sent and is not in the result. Nor are the last bounces of a relay that said the same
@@ -69,35 +81,28 @@ def read_notes(lines: Iterable[str], batch_id: int, fence: int) -> dict[int, Out
     outcomes: dict[int, Outcome] = {}
     bounces: dict[str, list[Outcome]] = {}
     """By relay: the last, all alike."""
-    claim = [str(batch_id), str(fence)]
+    unreadable = 0
     for line in lines:
-        what, *names, number, told = f"{line} ".split(" ", 4)
-        if names != claim:
+        try:
+            what, claim, position, told = _parse(line)
+            if claim != (batch_id, fence):
+                continue
+            outcome = _READ[what](position, told)
+        except (ValueError, TypeError, KeyError):
+            unreadable += 1
             continue
-        position, told = int(number), told.rstrip(" ")
-        match what:
-            case "d":
-                outcomes[position] = uncertain(position, told, NO_NOTE)
-            case "s":
-                relay, code, enhanced = told.split(" ")
-                bounces.pop(relay, None)
-                outcomes[position] = Outcome(
-                    position,
-                    DeliveryState.SENT,
-                    relay,
-                    int(code),
-                    None if enhanced == _NO_CODE else enhanced,
-                )
-            case "o":
-                outcome = outcomes[position] = _outcome(json.loads(told))
-                if outcome.relay is not None and outcome.code is not None:
-                    _add_bounce(bounces.setdefault(outcome.relay, []), outcome)
-            case "w":
-                outcomes.pop(position, None)
+        if outcome is None:
+            outcomes.pop(position, None)
+            continue
+        outcomes[position] = outcome
+        if what == "s":
+            bounces.pop(str(outcome.relay), None)
+        elif what == "o" and outcome.relay is not None and outcome.code is not None:
+            _add_bounce(bounces.setdefault(outcome.relay, []), outcome)
     for bounce in chain.from_iterable(bounces.values()):
         if outcomes.get(bounce.position) is bounce:
             del outcomes[bounce.position]
-    return outcomes
+    return Told(outcomes, unreadable)
 
 
 def _add_bounce(alike: list[Outcome], outcome: Outcome) -> None:
@@ -108,12 +113,54 @@ def _add_bounce(alike: list[Outcome], outcome: Outcome) -> None:
         alike.append(outcome)
 
 
-def _outcome(told: dict[str, object]) -> Outcome:
-    due_at = told["due_at"]
-    return Outcome(
+def _parse(line: str) -> tuple[str, tuple[int, int], int, str]:
+    """What a line is, the batch and fence of its claim, the letter's position, and what it tells.
+
+    Raises:
+        ValueError: it is no line of ours.
+    """
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise ValueError("no note")
+    what, batch, fence, position, told = found.groups("")
+    return what, (int(batch), int(fence)), int(position), told
+
+
+def _read_dot(position: int, told: str) -> Outcome:
+    (relay,) = told.split()
+    return uncertain(position, relay, NO_NOTE)
+
+
+def _read_taken(position: int, told: str) -> Outcome:
+    relay, code, enhanced = told.split()
+    enhanced_code = None if enhanced == _NO_CODE else enhanced
+    return Outcome(position, DeliveryState.SENT, relay, int(code), enhanced_code)
+
+
+def _read_outcome(position: int, told: str) -> Outcome:
+    kept = json.loads(told)
+    due_at = kept["due_at"]
+    outcome = Outcome(
         **{
-            **told,
-            "state": DeliveryState(str(told["state"])),
-            "due_at": datetime.fromisoformat(str(due_at)) if due_at else None,
-        }  # type: ignore[arg-type]
+            **kept,
+            "state": DeliveryState(kept["state"]),
+            "due_at": datetime.fromisoformat(due_at) if due_at else None,
+        }
     )
+    if outcome.position != position:
+        raise ValueError("it tells of another letter")
+    return outcome
+
+
+def _read_withdrawn(_position: int, told: str) -> None:
+    if told:
+        raise ValueError("nothing is told of what does not count")
+
+
+_READ: dict[str, Callable[[int, str], Outcome | None]] = {
+    "d": _read_dot,
+    "s": _read_taken,
+    "o": _read_outcome,
+    "w": _read_withdrawn,
+}
+"""What each line tells; ValueError, TypeError or KeyError if it cannot be read."""

@@ -1,7 +1,5 @@
 """Claims whose worker is gone: what its journal says is written down, what nobody can know is named."""
 
-from collections.abc import Mapping
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -11,11 +9,12 @@ from mailer.campaigns.models import Batch, Delivery, DeliveryState
 from mailer.foundation.journal import JournalHeld, take_over
 from mailer.foundation.log import get_log
 from mailer.sending.claims import claimed_batches, take_over_claim
-from mailer.sending.notes import read_notes
+from mailer.sending.notes import Told, read_notes
 from mailer.sending.tools import SendingTools, journal_folder
 
 _log = get_log(__name__)
 HOST_LOST = "its host was lost with the notes of what it sent"
+NOTES_DAMAGED = "the notes of what its worker sent are damaged"
 
 
 def recover_lost_claims(tools: SendingTools) -> int:
@@ -77,19 +76,25 @@ def _pending_positions(db: Session, batch: Batch) -> list[int]:
     return list(db.scalars(select(Delivery.position).where(*pending).order_by(Delivery.position)))
 
 
-def _write(tools: SendingTools, batch: Batch, notes: Mapping[int, Outcome] | None) -> bool:
-    """Finalise a lost claim by its notes; without notes, whatever is not recorded is uncertain."""
+def _write(tools: SendingTools, batch: Batch, notes: Told | None) -> bool:
+    """Finalise a lost claim by its notes.
+
+    Where they are gone or damaged, whatever neither they nor the database know is uncertain.
+    """
     with tools.database.write() as db:
         taken = take_over_claim(db, batch)
         if taken is None:
             return False
         waiting = _pending_positions(db, taken)
-        if notes is None:
-            outcomes = [
-                Outcome(position, DeliveryState.UNCERTAIN, reason=HOST_LOST) for position in waiting
+        told = notes.outcomes if notes is not None else {}
+        outcomes = [told[position] for position in waiting if position in told]
+        if notes is None or notes.unreadable:
+            why = HOST_LOST if notes is None else NOTES_DAMAGED
+            outcomes += [
+                Outcome(position, DeliveryState.UNCERTAIN, reason=why)
+                for position in waiting
+                if position not in told
             ]
-        else:
-            outcomes = [notes[position] for position in waiting if position in notes]
         done = {outcome.position for outcome in outcomes}
         left = [position for position in waiting if position not in done]
         now, shown = tools.real(), tools.clock.now()
@@ -110,5 +115,6 @@ def _write(tools: SendingTools, batch: Batch, notes: Mapping[int, Outcome] | Non
         outcomes=len(outcomes),
         uncertain=sum(outcome.state == DeliveryState.UNCERTAIN for outcome in outcomes),
         handed_back=len(left),
+        unreadable_notes=notes.unreadable if notes is not None else None,
     )
     return True

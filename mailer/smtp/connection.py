@@ -118,9 +118,9 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = ReplyReader()
         self._awaited: deque[tuple[int, Mail | None]] = deque()
         self._given: Mail | None = None
-        """A mail of which nothing was said yet."""
+        """A mail of which nothing was said yet; kept until it is awaited, or was told of."""
         self._invited: Mail | None = None
-        """The mail the relay said 354 to; its dot has not left."""
+        """The mail the relay said 354 to; kept until its dot is awaited, or it was told of."""
         self._stepping: tuple[int, Mail] | None = None
         """In lock-step: what is to be said next of the mail under way."""
         self._settled: Mail | None = None
@@ -212,7 +212,7 @@ class Connection(asyncio.BufferedProtocol):
         """Begin nothing more and drop the connection, but wait for the reply to a dot that is out."""
         self._hung_up = why
         if not self.has_dot_out:
-            self.cut(why)
+            self.lose(why, lost=False)
 
     def cut(self, why: str, *, lost: bool = False) -> None:
         """Drop the connection now; what it had under way is told.
@@ -232,6 +232,13 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()  # also where the program fails before: a slot is never kept
             self._owner.gone(self)
 
+    def lose(self, why: str = _CLOSED_BY_RELAY, *, lost: bool = True) -> None:
+        """As ``cut``, where nobody could catch an error of the feed's, or others are to be cut too."""
+        try:
+            self.cut(why, lost=lost)
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
+            self._owner.failed(error)
+
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to put what arrives."""
         del sizehint
@@ -245,18 +252,18 @@ class Connection(asyncio.BufferedProtocol):
             self._read(bytes(self._buffer[:nbytes]))
         except Garbled as error:
             self._owner.lock_step = True
-            self._lose(str(error))
+            self.lose(str(error))
         except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
             self._give_up(error)
 
     def eof_received(self) -> None:
         """The relay ended the connection."""
-        self._lose()
+        self.lose()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         del exc
-        self._lose()
+        self.lose()
 
     def pause_writing(self) -> None:
         """The kernel takes no more for now."""
@@ -273,14 +280,7 @@ class Connection(asyncio.BufferedProtocol):
     def _give_up(self, error: Exception) -> None:
         """The program or the feed failed in the middle of a dialogue."""
         self._owner.failed(error)
-        self._lose(_FAILED, lost=False)
-
-    def _lose(self, why: str = _CLOSED_BY_RELAY, *, lost: bool = True) -> None:
-        """Drop the connection where nobody could catch an error of the feed's."""
-        try:
-            self.cut(why, lost=lost)
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
-            self._owner.failed(error)
+        self.lose(_FAILED, lost=False)
 
     def _read(self, data: bytes) -> None:
         awaited = self._awaited
@@ -479,6 +479,7 @@ class Connection(asyncio.BufferedProtocol):
         if offer is not None:
             mail, command = offer
             self._awaited.append((Step.MAIL, mail))
+            self._given = None
             if not alone:
                 command += f"RCPT TO:<{mail.envelope.recipient}>\r\nDATA\r\n"
                 self._awaited.extend(((Step.RCPT, mail), (Step.DATA, mail)))
@@ -492,9 +493,10 @@ class Connection(asyncio.BufferedProtocol):
         """What ends the letter before: its body and dot, an empty dot, RSET, or nothing."""
         mail = self._invited
         if mail is not None:
-            self._invited = None
             self._told = True
-            if not self._owner.feed.dot_leaves(mail, self._owner.relay):
+            leaves = self._owner.feed.dot_leaves(mail, self._owner.relay)
+            self._invited = None
+            if not leaves:
                 self._owner.not_sent(mail, _NOT_WANTED, lost=False)
                 self.cut(_NOT_WANTED)
                 return []
@@ -525,7 +527,9 @@ class Connection(asyncio.BufferedProtocol):
         while self._in_pipe < self._depth and (offer := self._next_offer()) is not None:
             mail, command = offer
             self._told = True
-            if not self._owner.feed.dot_leaves(mail, self._owner.relay):
+            leaves = self._owner.feed.dot_leaves(mail, self._owner.relay)
+            self._given = None
+            if not leaves:
                 self._owner.not_sent(mail, _NOT_WANTED, lost=False)
                 continue
             if self._in_pipe or self._reset_due:
@@ -572,19 +576,16 @@ class Connection(asyncio.BufferedProtocol):
         self._owner.idle(self)
 
     def _next_offer(self) -> tuple[Mail, str] | None:
-        """The next mail the relay can take, and its MAIL command."""
-        mail = self._given
-        if mail is not None:
-            self._given = None
-        elif not self.ending and self._hung_up is None:
-            mail = self._owner.take(self)
-        while mail is not None:
+        """The next mail the relay can take, which stays ``_given``, and its MAIL command."""
+        if self._given is None and not self.ending and self._hung_up is None:
+            self._given = self._owner.take(self)
+        while (mail := self._given) is not None:
             try:
                 command = mail_command(mail, self._extensions)
             except Misfit as misfit:
-                self._told = True
+                self._told, self._given = True, None
                 self._owner.unfit(mail, str(misfit))
-                mail = self._owner.take(self)
+                self._given = self._owner.take(self)
             else:
                 self.letters += 1
                 return mail, command

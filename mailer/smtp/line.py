@@ -226,7 +226,7 @@ class Line:
             task.cancel()
         for connection in tuple(self._connections):
             if connection not in self._resting and not connection.is_leaving:
-                connection.cut(why)
+                connection.lose(why, lost=False)
 
     def spare(self) -> None:
         """Tell of the refusals that may prove to be the relay's own once more mail is sent."""

@@ -149,20 +149,14 @@ class RelayPool:
             return
         assert self._loop is not None
         self._is_stopping, self._stop_within = True, None
-        try:
-            for line in self._lines:
-                line.stop()
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
-            self._failed(error)
+        for line in self._lines:
+            line.stop()
         self._cutting = self._loop.call_later(within, self._cut)
         self._changed()
 
     def _cut(self) -> None:
-        try:
-            for line in self._lines:
-                line.cut(STOPPED)
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the sending
-            self._failed(error)
+        for line in self._lines:
+            line.cut(STOPPED)
 
     def _rest(self) -> None:
         """Whatever comes from now on, the feed is not told."""

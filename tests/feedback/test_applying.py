@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from mailer.campaigns.account import reconcile
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
@@ -493,6 +493,23 @@ def test_no_warning_and_no_answer_moves_a_letter_out_of_another_state(mailing: M
         finding = Finding(MailKind.UNKNOWN, token=mailing.token(Purpose.BOUNCE), delayed=True)
         assert apply(mailing, finding) == Applied(Result.NOTHING)
         assert mailing.delivery().state is state
+
+
+def test_an_answer_to_a_letter_that_is_known_to_have_left_writes_nothing(mailing: Mailing) -> None:
+    """Automatic replies come by the thousand, each with a token of ours."""
+    said: list[str] = []
+
+    def listen(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        said.append(statement.split(maxsplit=1)[0])
+
+    event.listen(mailing.database.engine, "before_cursor_execute", listen)
+    try:
+        finding = Finding(MailKind.AUTO_REPLY, token=mailing.token(Purpose.BOUNCE))
+        assert apply(mailing, finding) == Applied(Result.NOTHING)
+    finally:
+        event.remove(mailing.database.engine, "before_cursor_execute", listen)
+
+    assert [verb for verb in said if verb != "BEGIN"] == ["SELECT"]
 
 
 def test_whatever_a_person_writes_to_the_address_for_it_unsubscribes(mailing: Mailing) -> None:

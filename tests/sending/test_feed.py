@@ -252,7 +252,7 @@ def test_withdrawn_answers_leave_no_trace(tmp_path: Path) -> None:
 
     assert on.feed.outcomes == {}
     assert on.feed.left == [1, 2]
-    assert read_notes(on.journal.lines(), 7, 3) == {}
+    assert read_notes(on.journal.lines(), 7, 3).outcomes == {}
     assert sorted(on.take_all(THERE)) == [1, 2]
 
 
@@ -355,7 +355,7 @@ def test_the_note_of_a_dot_that_did_not_leave_is_taken_back(tmp_path: Path, how:
         on.feed.unfit(mail, HERE, "the letter is too long for it")
     on.feed.flush()
 
-    assert read_notes(on.journal.lines(), 7, 3) == {}
+    assert read_notes(on.journal.lines(), 7, 3).outcomes == {}
 
 
 def test_the_last_bounces_of_a_killed_process_are_in_doubt(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_the_last_bounces_of_a_killed_process_are_in_doubt(tmp_path: Path) -> No
     on.feed.lost_after_dot(mails[7], HERE)
     on.feed.flush()
 
-    notes = read_notes(on.journal.lines(), 7, 3)
+    notes = read_notes(on.journal.lines(), 7, 3).outcomes
     assert notes == {n: o for n, o in on.feed.outcomes.items() if n not in (5, 6)}
     assert sorted(notes) == [1, 2, 3, 4, 7, 8]
 
@@ -385,11 +385,11 @@ def test_the_notes_tell_what_the_feed_was_told(tmp_path: Path) -> None:
     on.feed.lost_after_dot(mails[3], HERE)
     on.feed.flush()
 
-    told = read_notes(on.journal.lines(), 7, 3)
+    told = read_notes(on.journal.lines(), 7, 3).outcomes
     assert {n: told[n] for n in on.feed.outcomes} == on.feed.outcomes
     assert told[5].state is DeliveryState.UNCERTAIN
     assert told[5].relay == HERE.name
-    assert read_notes(on.journal.lines(), 7, 4) == {}
+    assert read_notes(on.journal.lines(), 7, 4).outcomes == {}
 
 
 def test_nobody_stays_for_a_letter_that_no_relay_in_reach_can_take(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from mailer.launch import launch_campaign
 from mailer.runtime import Runtime
 from mailer.sending.claims import claim_batch
 from mailer.sending.letters import message_id_of
-from mailer.sending.notes import Notes, read_notes
+from mailer.sending.notes import NO_NOTE, Notes, read_notes
+from mailer.sending.recovery import NOTES_DAMAGED
 from mailer.sending.tools import SendingTools, journal_folder
 from mailer.sending.work import send_batches, sweep
 from recipients.models import Suppression
@@ -81,6 +82,19 @@ def states(runtime: Runtime) -> dict[int, str]:
     with runtime.database.read() as db:
         rows = db.execute(select(Delivery.position, Delivery.state).order_by(Delivery.position))
         return {position: state.value for position, state in rows}
+
+
+def worker_environment(runtime: Runtime, relay: ScriptedRelay, database_url: str) -> dict[str, str]:
+    """What a process of its own needs to send over the relay."""
+    return {
+        **os.environ,
+        "MAILER_STATE_DIR": str(runtime.settings.state_dir),
+        "MAILER_DATABASE_URL": database_url,
+        "MAILER_SECRET_KEY": SECRET_KEY,
+        "MAILER_SUPPRESSION_KEY": SUPPRESSION_KEY,
+        "MAILER_SENDER": "brev@coi.example",
+        "MAILER_SMTP_RELAYS": f"smtp://127.0.0.1:{relay.port}?starttls=never",
+    }
 
 
 def test_a_lost_claim_is_recovered_from_its_journal(runtime: Runtime, relay: ScriptedRelay) -> None:
@@ -243,7 +257,111 @@ def test_journals_of_the_dead_are_cleared_away(runtime: Runtime, relay: Scripted
 
 def test_notes_of_another_claim_of_the_same_batch_do_not_count() -> None:
     lines = ["d 7 1 10 r", "d 7 2 11 r", "d 8 2 12 r", "d 17 2 13 r"]
-    assert list(read_notes(lines, 7, 2)) == [11]
+    assert list(read_notes(lines, 7, 2).outcomes) == [11]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "d 7 2 1",
+        "d 7 2 12 re lay",
+        "d 7 2",
+        "d 7",
+        "",
+        "s 7 2 12 r 25",
+        "s 7 2 12 r x -",
+        'o 7 2 12 {"po',
+        "o 7 2 12 []",
+        'o 7 2 12 {"due_at": null}',
+        'o 7 2 12 {"position": 13, "state": "bounced", "due_at": null}',
+        'o 7 2 12 {"position": 12, "state": "none", "due_at": null}',
+        "w 7 2 11 r",
+        "x 7 2 12 r",
+        "d seven 2 12 r",
+        "\0\0\0d 7 2 12 r",
+    ],
+)
+def test_a_note_that_cannot_be_read_hides_no_other(damaged: str) -> None:
+    told = read_notes(["d 7 2 11 r", damaged, "s 7 2 12 r 250 2.0.0"], 7, 2)
+
+    assert told.outcomes.keys() == {11, 12}
+    assert told.unreadable == 1
+    assert told.outcomes[12].state is DeliveryState.SENT
+
+
+def test_notes_that_cannot_be_read_make_a_letter_uncertain_and_never_two(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    """What cannot be read may have told of the dot of any letter."""
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 3)
+    die_with_notes(runtime, campaign_id, Outcome(1, DeliveryState.SENT, relay="relay", code=250), 2)
+    (path,) = journal_folder(runtime.settings.state_dir).iterdir()
+    path.write_bytes(path.read_bytes() + b"\xff 1 3 relay\n")
+
+    with runtime.sending_tools() as tools:
+        sweep(tools, workers=1)
+        send_batches(tools, campaign_id=campaign_id)
+
+    assert states(runtime) == {1: "sent", 2: "uncertain", 3: "uncertain"}
+    assert relay.accepted == []
+    with runtime.database.read() as db:
+        reasons = set(db.scalars(select(Delivery.reason).where(Delivery.position >= 2)))
+        assert reasons == {NO_NOTE, NOTES_DAMAGED}
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+ON_A_FULL_DISK = """
+import resource, sys
+from mailer.foundation.settings import load_settings
+from mailer.runtime import open_runtime
+from mailer.sending.work import send_batches
+
+FILLED = 8_000_000
+campaign_id, failed = int(sys.argv[1]), 0
+runtime = open_runtime(load_settings())
+usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+with runtime.sending_tools() as tools:
+    for cut in range(0, 160, 4):
+        tools.journal.clear()
+        tools.journal.write("o 0 0 1 " + "x" * (FILLED - 9))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILLED + 20 + cut, usual[1]))
+        try:
+            send_batches(tools, campaign_id=campaign_id)
+        except OSError:
+            failed += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    while send_batches(tools, campaign_id=campaign_id):
+        pass
+print(failed)
+"""
+
+
+def test_no_letter_is_sent_twice_wherever_a_full_disk_cuts_its_notes(
+    runtime: Runtime, relay: ScriptedRelay, database_url: str
+) -> None:
+    runtime = with_relay(runtime, relay.port)
+    campaign_id = launch(runtime, 400)
+    environment = worker_environment(runtime, relay, database_url)
+    environment["MAILER_SMTP_RELAYS"] += "&connections=1"
+
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, str(campaign_id)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    got = Counter(relay.recipients)
+    with runtime.database.read() as db:
+        proof = reconcile(db, find_campaign(db, "brev"))
+    assert int(done.stdout.splitlines()[-1]) == 40, "the disk must have been full each time"
+    assert max(got.values()) == 1
+    assert proof.complete
+    assert proof.deliveries["sent"] <= len(got) <= 400
+    assert proof.deliveries["sent"] + proof.deliveries["uncertain"] == 400
 
 
 def test_a_journal_is_held_by_one_process_and_a_torn_line_is_no_line(tmp_path: Path) -> None:
@@ -356,15 +474,7 @@ def test_kill_9_in_the_middle_loses_nothing_and_repeats_nothing(
     relay.delay_dot_seconds = 0.002
     runtime = with_relay(runtime, relay.port, batch_size=50)
     campaign_id = launch(runtime, 400)
-    environment = {
-        **os.environ,
-        "MAILER_STATE_DIR": str(runtime.settings.state_dir),
-        "MAILER_DATABASE_URL": database_url,
-        "MAILER_SECRET_KEY": SECRET_KEY,
-        "MAILER_SUPPRESSION_KEY": SUPPRESSION_KEY,
-        "MAILER_SENDER": "brev@coi.example",
-        "MAILER_SMTP_RELAYS": f"smtp://127.0.0.1:{relay.port}?starttls=never",
-    }
+    environment = worker_environment(runtime, relay, database_url)
     kills = 0
     for target in (40, 120, 200, 280):
         worker = subprocess.Popen([sys.executable, "-c", WORKER, str(campaign_id)], env=environment)

@@ -15,7 +15,7 @@ from mailer.smtp.patience import Patience
 from mailer.smtp.pool import RelayPool
 from mailer.smtp.relays import Relay, parse_relay
 from mailer.smtp.replies import Reply
-from tests.smtp.scripted import ALL, CUT, SILENCE, Account, Script, letter, letters, serving
+from tests.smtp.scripted import ALL, CUT, SILENCE, Account, Letter, Script, letter, letters, serving
 from tests.smtp.talking import QUICK, check, pool_for, send_over, slow, url
 
 Scenario = Callable[[], Awaitable[None]]
@@ -776,6 +776,14 @@ class FailsOnce(Account):
         self._fail_when_due("answered")
         super().answered(mail, relay, reply)
 
+    def lost_after_dot(self, mail: Mail, relay: Relay) -> None:
+        self._fail_when_due("lost_after_dot")
+        super().lost_after_dot(mail, relay)
+
+    def not_sent(self, mail: Mail, relay: Relay, why: str) -> None:
+        self._fail_when_due("not_sent")
+        super().not_sent(mail, relay, why)
+
 
 @pytest.mark.parametrize("options", ["", "&chunking=4"])
 @pytest.mark.parametrize("when", [1, 4, 5, 11, 24])
@@ -842,6 +850,70 @@ def test_after_an_error_a_stop_still_cuts_what_takes_too_long() -> None:
                 await asyncio.wait_for(sending, 2)
             assert account.told["p0@d0.example"] == ["lost"]
             assert account.codes
+            await pool.close()
+
+    run(scenario)
+
+
+class Strange(Letter):
+    """A letter of which the program cannot even say how long it is."""
+
+    @property
+    def size_bytes(self) -> int:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("fault", ["dot_leaves", "letter"])
+@pytest.mark.parametrize(("options", "pipelining"), [("", True), ("", False), ("chunking=3", True)])
+def test_a_letter_at_which_the_program_fails_comes_back_too(
+    options: str, pipelining: bool, fault: str, at: int
+) -> None:
+    class Failing(Account):
+        def dot_leaves(self, mail: Mail, relay: Relay) -> bool:
+            if fault == "dot_leaves" and mail is self.all[f"p{at}@d{at}.example"]:
+                raise ZeroDivisionError
+            return super().dot_leaves(mail, relay)
+
+    mails = letters(4, domains=4)
+    if fault == "letter":
+        mails[at] = Strange(mails[at].envelope)
+
+    async def scenario() -> None:
+        account = Failing(mails)
+        account.keeps = False
+        script = Script(extensions=(*(ALL if pipelining else ALL[1:]), "CHUNKING"))
+        async with serving(script):
+            pool = pool_for(script, options=f"connections=1&{options}")
+            with pytest.raises(ZeroDivisionError):
+                await pool.send(account)
+            await pool.close()
+        assert not account.out
+        assert account.told[f"p{at}@d{at}.example"] == ["not sent"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("when", [1, 2, 4])
+@pytest.mark.parametrize(("silent", "moment"), [("DOT", "lost_after_dot"), ("RCPT", "not_sent")])
+def test_an_error_about_one_letter_does_not_keep_a_stop_from_the_other_connections(
+    silent: str, moment: str, when: int
+) -> None:
+    async def scenario() -> None:
+        script = Script(replies={silent: SILENCE})
+        account = FailsOnce(4, at=moment, when=when)
+        async with serving(script):
+            pool = pool_for(script, options="connections=4", patience=slow(dot=60, command=60))
+            sending = asyncio.create_task(pool.send(account))
+            await asyncio.sleep(0.3)
+            assert len(account.out) == 4
+            pool.stop(within=0.1)
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(sending, 2)
+            assert len(account.told) == 3
+            assert [what for told in account.told.values() for what in told] == [
+                moment.removesuffix("_after_dot").replace("_", " ")
+            ] * 3
             await pool.close()
 
     run(scenario)

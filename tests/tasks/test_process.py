@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mailer.tasks import worker_command
+
 ROOT = Path(__file__).parents[2]
 NOT_FOR_SENDING = (
     *("alembic", "argon2", "calamine", "cryptography.hazmat.bindings._rust", "holidays", "icalendar"),
@@ -18,7 +22,7 @@ NOT_FOR_SENDING = (
 )
 _LOADED = """
 import json, sys
-import mailer.tasks.celery
+import mailer.tasks.worker_command
 from worker import app
 app.loader.import_default_modules()
 print(json.dumps({"tasks": list(app.tasks), "modules": list(sys.modules)}))
@@ -35,18 +39,25 @@ print(json.dumps({"frozen": frozen, "left": len(gc.get_objects()), "after": gc.g
 """
 
 
-def run(code: str, folder: Path) -> dict[str, Any]:
+def python(*arguments: str, folder: Path, **environment: str) -> str:
     """What a fresh process prints that has the settings of nobody."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAILER_")}
+    strange = ("MAILER_", "CELERY_")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**plain, "PYTHONPATH": str(ROOT), "MAILER_STATE_DIR": str(folder)},
+        [sys.executable, *arguments],
+        env={**plain, "PYTHONPATH": str(ROOT), "MAILER_STATE_DIR": str(folder), **environment},
         cwd=folder,
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
-    told: dict[str, Any] = json.loads(done.stdout)
+    return done.stdout
+
+
+def run(code: str, folder: Path) -> dict[str, Any]:
+    """What a fresh process tells of itself."""
+    told: dict[str, Any] = json.loads(python("-c", code, folder=folder))
     return told
 
 
@@ -64,3 +75,28 @@ def test_what_is_loaded_before_the_fork_is_out_of_the_collectors_sight(tmp_path:
     assert told["frozen"] > 100_000
     assert told["left"] < 10_000
     assert told["after"] > 10_000
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "mailer.tasks.worker_command"),
+        (worker_command.__file__,),  # so a worker that is told to begin anew (SIGHUP) calls itself
+        ("-m", "celery"),
+    ],
+)
+def test_a_worker_is_begun_by_its_module_and_by_its_file(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    told = python(*command, "-A", "worker", "worker", "--help", folder=tmp_path)
+
+    assert "--concurrency" in told
+
+
+def test_a_workers_options_are_read_from_the_environment_as_by_celery(tmp_path: Path) -> None:
+    wrong = {"CELERY_WORKER_CONCURRENCY": "many"}
+    for module in ("celery", "mailer.tasks.worker_command"):
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            python("-m", module, "-A", "worker", "worker", folder=tmp_path, **wrong)
+
+        assert "Invalid value for '-c' / '--concurrency'" in refused.value.stderr, module

@@ -1,7 +1,10 @@
-"""``python -m mailer.tasks.celery -A worker worker``: Celery's command line with its worker alone.
+"""``python -m mailer.tasks.worker_command -A worker worker``: Celery's command line, its worker alone.
 
 ``celery -A worker worker`` begins the same, but loads every other command first, one of them a shell
 with all that it needs: 6 MB that each process of the pool then holds.
+
+On SIGHUP a worker begins anew as ``python worker_command.py``, with this folder first in the path: no
+module in it may bear the name of one that is needed from elsewhere.
 """
 
 import click
@@ -21,4 +24,4 @@ def celery(context: click.Context, app: str) -> None:
 celery.add_command(worker)
 
 if __name__ == "__main__":
-    celery()
+    celery(auto_envvar_prefix="CELERY")
