@@ -80,7 +80,7 @@ DRAINER_READS: Columns = {
     "campaigns": ("id", "tracking", "frozen_letter"),
     "links": ("campaign_id", "number"),
     "deliveries": ("campaign_id", "position", "recipient_id", "state", "at"),
-    "recipients": ("id", "address_hash", "language", "tracking"),
+    "recipients": ("id", "address_hash", "language", "tracking", "updated_at"),
     "events": _EVERY_COLUMN,
     "registrations": (
         "id",

@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, Select, Update, select, text, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from mailer.foundation.clock import Clock
-from mailer.foundation.database import Database, begin_write
+from mailer.foundation.database import Database, begin_write, is_conflict
 from recipients.columns import Column, Layout
 from recipients.entries import Entry, read_entry
 from recipients.errors import ImportRunning
@@ -25,6 +26,8 @@ from recipients.tables import Row
 
 _BEAT_EVERY_SECONDS = 5.0
 _CHUNK_ROWS = 2000
+_MOST_TRIES = 3
+"""Of the merge, where a deadlock takes it back."""
 _LONGEST_FILE_NAME = 255
 _EVERYBODY = select(Recipient.id)
 
@@ -54,6 +57,7 @@ def import_files(
     clock: Clock,
     options: ImportOptions,
     written_to: Select[int] = _EVERYBODY,
+    claims: Select[int] | None = None,
     report: Callable[[int], None] = lambda _rows: None,
 ) -> ImportResult:
     """Read files into the recipient table: all of them, or, on any error, nothing.
@@ -64,6 +68,8 @@ def import_files(
     Args:
         hash_key: of the address hashes.
         written_to: ids of those who may have had a letter: what their rows said before is kept.
+        claims: the newest version there was at each claim; what no letter showed is forgotten. None
+            forgets nothing.
         report: is told how many rows have been read so far.
 
     Raises:
@@ -92,11 +98,27 @@ def import_files(
         if options.dry_run:
             _note(result, staging.count())
         else:
-            with begin_write(connection):
-                _note(result, staging.merge(clock.now(), written_to=written_to))
-                run.finish(connection, result.counts)
+            write = partial(staging.merge, clock.now(), written_to=written_to, claims=claims)
+            _merge(connection, write, run, result)
     result.seconds = time.monotonic() - started
     return result
+
+
+def _merge(
+    connection: Connection, write: Callable[[], MergeCounts], run: "_Run", result: ImportResult
+) -> None:
+    """Write everything staged; again, if somebody who writes several people's rows was in the way."""
+    for tries_left in reversed(range(_MOST_TRIES)):
+        try:
+            with begin_write(connection):
+                _note(result, write())
+                run.finish(connection, result.counts)
+        except OperationalError as error:
+            if not tries_left or not is_conflict(error):
+                raise
+            run.beat()
+        else:
+            return
 
 
 def _chunks(

@@ -55,7 +55,7 @@ from recipients.models import (
     SuppressionReason,
     TrackingChoice,
 )
-from recipients.versions import PARTICULARS, keep_versions
+from recipients.versions import PARTICULARS, forget_unshown, keep_versions
 from recipients.words import precedence
 
 _METADATA = MetaData()
@@ -166,14 +166,20 @@ class Staging:
         total, imported, updated = self._connection.execute(counted).one()
         return MergeCounts(imported, updated, total - imported - updated)
 
-    def merge(self, now: datetime, *, written_to: Select[int]) -> MergeCounts:
+    def merge(
+        self, now: datetime, *, written_to: Select[int], claims: Select[int] | None
+    ) -> MergeCounts:
         """Write everything staged into the real tables, within the transaction that is open.
 
         Args:
             written_to: ids of those who may have had a letter: what their rows said is kept.
+            claims: the newest version there was at each claim; versions that no letter showed are
+                forgotten. None forgets none.
         """
         counts = self.count()
         if counts.updated:
+            if claims is not None:
+                forget_unshown(self._connection, claims)
             changing = select(_MERGED.c.old_id).where(_MERGED.c.shown_otherwise)
             had_one = written_to.subquery().c[0]
             # Asked the other way about, SQLite would sort everybody who was ever written to.
@@ -385,9 +391,11 @@ def _upsert(now: datetime, *, on_postgres: bool) -> Executable:
         (new.tracking == TrackingChoice.OBJECTION, new.tracking),
         else_=func.coalesce(_OLD.c.tracking, new.tracking),
     )
+    newest = case((_OLD.c.updated_at > new.updated_at, _OLD.c.updated_at), else_=new.updated_at)
     return statement.on_conflict_do_update(
         index_elements=["email_key"],
-        set_={name: new[name] for name in [*PARTICULARS, "updated_at"]} | {"tracking": said_meanwhile},
+        set_={name: new[name] for name in PARTICULARS}
+        | {"tracking": said_meanwhile, "updated_at": newest},
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.batches import add_range_batches
-from mailer.campaigns.models import Campaign, Delivery, DeliveryState
+from mailer.campaigns.models import Batch, Campaign, Delivery, DeliveryState
 from mailer.campaigns.timetable import Plan
 from recipients.models import Recipient, Suppression, SuppressionScope
 
@@ -36,6 +36,12 @@ def written_to() -> Select[int]:
     """The ids of all to whom a letter has gone, or is to go."""
     known = select(Delivery.recipient_id).where(Delivery.recipient_id.is_not(None))
     return cast("Select[int]", known)
+
+
+def claims() -> Select[int]:
+    """The newest version of a recipient there was, at every claim."""
+    noted = select(Batch.versions_seen).where(Batch.versions_seen.is_not(None)).distinct()
+    return cast("Select[int]", noted)
 
 
 def freeze_audience(

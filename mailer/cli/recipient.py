@@ -7,7 +7,7 @@ import click
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.audience import written_to
+from mailer.campaigns.audience import claims, written_to
 from mailer.cli.errors import DONE_IN_PART
 from mailer.cli.lists import FieldOfHeading, encoding_option, rejects_option, tell_import
 from mailer.cli.output import json_option, print_json, print_table, progress, runtime_of, say
@@ -97,6 +97,7 @@ def import_(
             clock=runtime.clock,
             options=options,
             written_to=written_to(),
+            claims=claims(),
             report=report,
         )
     if not dry_run:

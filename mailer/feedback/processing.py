@@ -34,7 +34,7 @@ from mailer.feedback.pop3 import Pop3Mailbox
 from mailer.feedback.reading import read_mail
 from mailer.feedback.tools import FeedbackTools
 from mailer.foundation.clock import real_now
-from mailer.foundation.database import Database
+from mailer.foundation.database import Database, is_conflict
 from mailer.foundation.log import get_log
 
 LEASE = timedelta(minutes=2)
@@ -42,8 +42,6 @@ LEASE = timedelta(minutes=2)
 _RENEW_SECONDS = 10.0
 NOT_GIVEN = "the mailbox does not give it"
 REFUSES = "does not let messages be moved, marked or deleted: they come again at each look"
-_CONFLICTS = frozenset({"40001", "40P01"})
-"""SQLSTATE of a serialization failure and of a deadlock: the same again may well succeed."""
 
 _log = get_log(__name__)
 
@@ -212,7 +210,7 @@ def _apply(tools: FeedbackTools, db: Session, path: str, read: Finding | Unread)
         except DataError as error:
             return Unread(path, f"the database does not take it ({type(error).__name__})")
         except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) not in _CONFLICTS:
+            if not is_conflict(error):
                 raise
         else:
             return Processed(path, read, applied)

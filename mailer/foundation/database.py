@@ -22,7 +22,7 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -34,6 +34,8 @@ _LINE_IS_CUT = {
     "tcp_user_timeout": 30_000,
 }
 """When libpq gives up a peer whose machine answers no more: after some 30 s; without, after hours."""
+_CONFLICTS = frozenset({"40001", "40P01"})
+"""SQLSTATE of a serialization failure and of a deadlock (PostgreSQL, appendix A)."""
 
 
 class DatabaseUnavailable(Exception):
@@ -154,6 +156,11 @@ def begin_write(connection: Connection) -> Iterator[None]:
             yield
     finally:
         connection.execution_options(mailer_reads_only=True)
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether transactions were in each other's way: the same again may well succeed."""
+    return getattr(error.orig, "sqlstate", None) in _CONFLICTS
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from mailer.foundation.journal import JournalHeld, take_over
 from mailer.foundation.log import get_log
 from mailer.tracking.journals import (
     DRAIN_LOCK,
+    PUT_OFF,
     SET_ASIDE,
     Progress,
     find_journals,
@@ -40,13 +41,16 @@ from mailer.tracking.journals import (
 )
 from mailer.tracking.log import record
 from mailer.tracking.models import TrackingKind, WebJournal
+from mailer.tracking.putting_off import PutOff
 from mailer.tracking.sightings import BadLine, Sighting, read_line
+from recipients.choices import RowHeld
 
 MOST_AT_ONCE = 2000
 """Lines in one transaction."""
 _MOST_IN_A_PASS = 10 * MOST_AT_ONCE
-"""After an outage there may be millions; between passes what was asked for is moved first, labels are
-revised and progress is told."""
+"""After an outage there may be millions; between passes labels are revised, what is over is removed."""
+_MOST_TRIED_AGAIN = 100
+"""Of the deeds put off, in a pass: they hold up what was asked for since."""
 LOOK_SECONDS = 0.25
 """What comes meanwhile is moved together: a transaction for a few lines costs more than they do."""
 REVISE_SECONDS = 2.0
@@ -67,7 +71,11 @@ _FAULTS = (DataError, IntegrityError, StatementError, ValueError, TypeError, Key
 permission) or the program's: the lines wait."""
 
 Deed = Callable[[Session, Sighting], bool]
-"""Does what somebody asked for; False if it was done already, or nobody is there to do it for."""
+"""Does what somebody asked for; False if it was done already, or nobody is there to do it for.
+
+One that may be done in whatever order, and again, may raise ``RowHeld`` before it changes anything: it
+is put off, and nothing that comes behind it waits.
+"""
 
 log = get_log(__name__)
 
@@ -97,6 +105,10 @@ class _Line(NamedTuple):
     @property
     def at(self) -> datetime:
         return _LONG_AGO if self.seen is None else self.seen.at
+
+
+_Left = tuple[_Line, str | None]
+"""A line that is not taken in, and why it never will be; None if it only has to wait."""
 
 
 class Drainer:
@@ -129,6 +141,7 @@ class Drainer:
         self._moved: dict[str, int] = {}
         self._told: Progress | None = None
         self._set_aside = read_progress(folder).set_aside
+        self._put_off = PutOff(folder)
 
     def run(self, is_stopping: Callable[[], bool]) -> None:
         """Move whatever comes until told to stop, then what is there; wait while the database is away.
@@ -156,6 +169,8 @@ class Drainer:
     def drain(self) -> int:
         """Move whole lines that are there now; return how many, 0 only if there was none.
 
+        What a row's writer holds up is put off, and tried again with every call.
+
         Raises:
             DatabaseUnavailable, sqlalchemy.exc.DBAPIError: the database is away or not fit; what was
                 not moved stays in the journals.
@@ -168,35 +183,61 @@ class Drainer:
             raise
 
     def _drain(self) -> int:
+        self._try_again()
+        total, moved = 0, MOST_AT_ONCE
+        while moved >= MOST_AT_ONCE and total < _MOST_IN_A_PASS:
+            moved = self._move_next()
+            total += moved
+        for path in find_journals(self._folder):
+            if path.name in self._moved and (total == 0 or _size(path) <= self._moved[path.name]):
+                self._remove_if_over(path)
+        self._tell(None)
+        return total
+
+    def _move_next(self) -> int:
+        """Move what fits in a transaction, of what was asked for; if that is all, of what was seen too.
+
+        Whoever waits for what they asked for is told before anything else is moved.
+        """
         journals = find_journals(self._folder)
         self._look_up([path.name for path in journals])
         unmoved = sorted(
             (path for path in journals if _size(path) > self._moved[path.name]), key=_last_written
         )
         total = self._move_first([path for path in unmoved if is_of_deeds(path)])
-        total += self._move_first([path for path in unmoved if not is_of_deeds(path)])
-        for path in journals:
-            if total == 0 or _size(path) <= self._moved[path.name]:
-                self._remove_if_over(path)
-        self._tell(None)
+        if total:
+            self._tell(None)
+        if total < MOST_AT_ONCE:
+            total += self._move_first([path for path in unmoved if not is_of_deeds(path)])
         return total
 
     def _move_first(self, journals: Sequence[Path]) -> int:
-        """Move as much as fits in a pass, of the first journals in which there is a whole line."""
+        """Move in the order of time what fits in a transaction, of the first with a whole line."""
         for begin in range(0, len(journals), _MOST_JOURNALS):
-            if total := self._move_all(journals[begin : begin + _MOST_JOURNALS]):
-                return total
+            reading = [
+                self._read(path, _size(path)) for path in journals[begin : begin + _MOST_JOURNALS]
+            ]
+            lines = list(islice(heapq.merge(*reading, key=lambda line: line.at), MOST_AT_ONCE))
+            if lines:
+                self._move(lines)
+                return len(lines)
         return 0
 
-    def _move_all(self, journals: Sequence[Path]) -> int:
-        """Move what stands in these in the order of time, as much as fits in a pass."""
-        reading = [self._read(path, _size(path)) for path in journals]
-        merged = islice(heapq.merge(*reading, key=lambda line: line.at), _MOST_IN_A_PASS)
-        total = 0
-        while lines := list(islice(merged, MOST_AT_ONCE)):
-            self._move(lines)
-            total += len(lines)
-        return total
+    def _try_again(self) -> None:
+        """Do deeds that were put off, if their rows are free now."""
+        self._put_off.read()
+        if not self._put_off:
+            return
+        tried = self._put_off.first(_MOST_TRIED_AGAIN)
+        lines = [_Line(PUT_OFF, 0, 0, raw, seen) for raw, seen in tried]
+        with self._database.write() as db:
+            left = self._take_in(db, lines)
+            refused = _refused(left, of=lines)
+            for line, why in refused:
+                self._put_aside(line, why)
+        with suppress(OSError):  # the disk is full: what is done is done again, which changes nothing
+            self._put_off.note_tried(tried, _held(left))
+        self._set_aside += len(refused)
 
     def _look_up(self, names: Sequence[str]) -> None:
         """Ask how far journals are that this process has not seen yet; forget those that are gone."""
@@ -236,20 +277,20 @@ class Drainer:
             (line, "unreadable") for line in lines if line.seen is None and line.raw.endswith(b"]\n")
         ]
         with self._database.write() as db:
-            refused = self._take_in(db, readable)
-            if len(refused) == len(readable) >= _NOT_BY_CHANCE:
-                raise NothingTaken
+            left = self._take_in(db, readable)
+            refused = _refused(left, of=readable)
             self._mark(db, lines)
-            for line, why in aside + refused:  # before the commit: better twice than nowhere
+            self._put_off.add(_held(left))  # before the commit: better twice than nowhere
+            for line, why in aside + refused:
                 self._put_aside(line, why)
         self._set_aside += len(aside) + len(refused)
         self._moved |= {line.journal: line.ends for line in lines}
 
-    def _take_in(self, db: Session, lines: Sequence[_Line]) -> list[tuple[_Line, str]]:
-        """Do what the lines say; return those that are refused, each with the reason."""
+    def _take_in(self, db: Session, lines: Sequence[_Line]) -> list[_Left]:
+        """Do what the lines say; return those that are refused or have to wait."""
         try:
             with db.begin_nested():
-                self._do(db, [line.seen for line in lines if line.seen is not None])
+                return self._do(db, lines)
         except _FAULTS as error:
             if not _is_a_lines(error):
                 raise
@@ -257,15 +298,23 @@ class Drainer:
                 return [(line, type(error).__name__) for line in lines]
             middle = len(lines) // 2
             return self._take_in(db, lines[:middle]) + self._take_in(db, lines[middle:])
-        return []
 
-    def _do(self, db: Session, sightings: Sequence[Sighting]) -> None:
-        kept = []
-        for seen in sightings:
+    def _do(self, db: Session, lines: Sequence[_Line]) -> list[_Left]:
+        kept: list[Sighting] = []
+        left: list[_Left] = []
+        for line in lines:
+            seen = line.seen
+            if seen is None:
+                continue
             deed = self._deeds.get(seen.kind)
-            if deed is None or (deed(db, seen) and not _takes_back(seen)):
-                kept.append(seen)
-        record(db, kept, zone=self._zone)
+            try:
+                if deed is None or (deed(db, seen) and not _takes_back(seen)):
+                    kept.append(seen)
+            except RowHeld:
+                left.append((line, None))
+        waiting = {(seen.campaign_id, seen.position) for _, seen in _held(left)}
+        record(db, kept, zone=self._zone, objecting=waiting.union(self._put_off.letters))
+        return left
 
     def _mark(self, db: Session, lines: Sequence[_Line]) -> None:
         """Write how far the journals are moved.
@@ -361,6 +410,23 @@ def only_drainer(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _refused(left: Sequence[_Left], *, of: Sequence[_Line]) -> list[tuple[_Line, str]]:
+    """Those that never will be taken in, each with the reason.
+
+    Raises:
+        NothingTaken: that is all of many.
+    """
+    refused = [(line, why) for line, why in left if why is not None]
+    if len(refused) == len(of) >= _NOT_BY_CHANCE:
+        raise NothingTaken
+    return refused
+
+
+def _held(left: Sequence[_Left]) -> list[tuple[bytes, Sighting]]:
+    """Those that have to wait."""
+    return [(line.raw, line.seen) for line, why in left if why is None and line.seen is not None]
 
 
 def _is_a_lines(error: Exception) -> bool:

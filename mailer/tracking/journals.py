@@ -5,6 +5,7 @@ events-<random>.log   a web process's sightings, a line each; held by the proces
 deeds-<random>.log    the same, of what somebody asked for: it does not wait behind what was only seen
 drain.lock            held by the one drainer of the folder
 drained.json          how far the drainer has come
+put-off.log           deeds that wait for a row somebody else is writing; their journals have gone on
 set-aside.log         lines that could not be taken in, each with where it stood and why
 lost                  how many sightings no disk took: digits, overwritten in place
 links.json            where tracked links lead
@@ -21,6 +22,7 @@ from pathlib import Path
 
 DRAIN_LOCK = "drain.lock"
 SET_ASIDE = "set-aside.log"
+PUT_OFF = "put-off.log"
 LINKS_COPY = "links.json"
 _DEEDS, _EVENTS = "deeds-", "events-"
 _PROGRESS = "drained.json"
@@ -90,15 +92,23 @@ def write_progress(folder: Path, progress: Progress) -> None:
 
 
 def unmoved_bytes(folder: Path) -> int:
-    """How much stands in the journals that is not known to be in the database."""
+    """How much stands in the journals, or is put off, that is not known to be in the database."""
     moved = read_progress(folder).moved
-    total = 0
+    total = put_off_bytes(folder)
     for path in find_journals(folder):
         try:
             total += max(0, path.stat().st_size - moved.get(path.name, 0))
         except FileNotFoundError:  # moved and removed meanwhile
             continue
     return total
+
+
+def put_off_bytes(folder: Path) -> int:
+    """How much stands in the file of deeds that wait for a row."""
+    try:
+        return (folder / PUT_OFF).stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def drainer_lives(folder: Path) -> bool:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
@@ -51,7 +52,13 @@ _INSERT = f"INSERT INTO tracking_events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?
 _Count = tuple[int, date, TrackingKind, int, str, str, str]
 
 
-def record(db: Session, sightings: Sequence[Sighting], *, zone: ZoneInfo) -> int:
+def record(
+    db: Session,
+    sightings: Sequence[Sighting],
+    *,
+    zone: ZoneInfo,
+    objecting: Collection[tuple[int | None, int]] = (),
+) -> int:
     """Append to the event log, or count; return how many sightings were taken in.
 
     A sighting of a campaign this database does not know is left out: its token is genuine, but
@@ -59,9 +66,11 @@ def record(db: Session, sightings: Sequence[Sighting], *, zone: ZoneInfo) -> int
 
     Args:
         zone: in which a day begins and ends.
+        objecting: campaign and position of letters whose recipients' objection is yet to be written to
+            their rows; nothing is kept of them, whichever letter it is from.
     """
     modes = _modes(db, {seen.campaign_id for seen in sightings if seen.campaign_id is not None})
-    people = _find_people(db, modes, sightings)
+    people = _find_people(db, modes, sightings, objecting)
     personal: list[tuple[Sighting, Judgement]] = []
     counts: Counter[_Count] = Counter()
     for seen in sightings:
@@ -86,7 +95,10 @@ def _modes(db: Session, campaign_ids: Iterable[int]) -> dict[int, str]:
 
 
 def _find_people(
-    db: Session, modes: Mapping[int, str], sightings: Iterable[Sighting]
+    db: Session,
+    modes: Mapping[int, str],
+    sightings: Iterable[Sighting],
+    objecting: Collection[tuple[int | None, int]],
 ) -> Mapping[int, Collection[int]]:
     """By campaign, the positions behind which is somebody whom mode and choice allow to be kept."""
     positions: dict[int, set[int]] = {}
@@ -96,6 +108,7 @@ def _find_people(
             positions.setdefault(campaign_id, set()).add(seen.position)
     if not positions:
         return {}
+    silent = _behind(db, objecting)
     rows = db.execute(
         # One text for each campaign: a row for each delivery costs more than the question.
         select(
@@ -113,11 +126,28 @@ def _find_people(
                     )
                     for campaign_id, wanted in positions.items()
                 )
-            )
+            ),
+            Recipient.id.not_in(silent) if silent else true(),
         )
         .group_by(Delivery.campaign_id)
     )
     return {campaign_id: set(map(int, found.split(","))) for campaign_id, found in rows}
+
+
+def _behind(db: Session, letters: Iterable[tuple[int | None, int]]) -> Sequence[int]:
+    """The ids of recipients of letters."""
+    positions: dict[int, set[int]] = {}
+    for campaign_id, position in letters:
+        if campaign_id is not None:
+            positions.setdefault(campaign_id, set()).add(position)
+    if not positions:
+        return []
+    these = (
+        and_(Delivery.campaign_id == campaign_id, _is_one_of(db, Delivery.position, wanted))
+        for campaign_id, wanted in positions.items()
+    )
+    found = select(Delivery.recipient_id).where(or_(*these), Delivery.recipient_id.is_not(None))
+    return [recipient_id for recipient_id in db.scalars(found) if recipient_id is not None]
 
 
 def _is_one_of(db: Session, column: Any, numbers: Iterable[int]) -> ColumnElement[bool]:

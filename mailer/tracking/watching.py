@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mailer.tracking.journals import drainer_lives, find_journals, read_losses, read_progress
+from mailer.tracking.journals import (
+    drainer_lives,
+    find_journals,
+    put_off_bytes,
+    read_losses,
+    read_progress,
+)
 from mailer.tracking.sightings import BadLine, read_line
 
 LATE = timedelta(seconds=60)
@@ -69,7 +75,8 @@ def _ago(length: timedelta) -> str:
 def watch_journals(folder: Path) -> JournalWatch:
     """How the journals stand now; a folder that is not there has none."""
     progress = read_progress(folder)
-    written = unmoved = journals = 0
+    written = journals = 0
+    unmoved = put_off_bytes(folder)
     oldest: datetime | None = None
     for path in find_journals(folder):
         moved = progress.moved.get(path.name, 0)

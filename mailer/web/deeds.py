@@ -31,8 +31,8 @@ from mailer.tracking.sightings import Sighting
 from mailer.tracking.tokens import Grant, Purpose
 from mailer.web.event_view import EventView, view_event
 from mailer.web.languages import LANGUAGES
-from recipients.choices import choose_tracking
-from recipients.models import Recipient, Role, SuppressionScope, TrackingChoice
+from recipients.choices import object_at_once
+from recipients.models import Recipient, Role, SuppressionScope
 from recipients.suppression import find_suppression, resubscribe, unsubscribe
 
 UNDO = "undo"
@@ -231,11 +231,12 @@ def apply_objection(db: Session, sighting: Sighting) -> bool:
 
     Returns:
         Whether anything changed.
+
+    Raises:
+        RowHeld: an import, say, is writing the row; nothing was done.
     """
     found = _find_addressee(db, sighting.campaign_id, sighting.position)
-    return found is not None and choose_tracking(
-        db, found.address_hash, TrackingChoice.OBJECTION, now=sighting.at
-    )
+    return found is not None and object_at_once(db, found.address_hash, now=sighting.at)
 
 
 def apply_reminder(db: Session, sighting: Sighting) -> bool:

@@ -57,7 +57,6 @@ class _Book:
         self._ticking = ticking
         self._of_deeds = of_deeds
         self._journal: Journal | None = None
-        self._size = 0
         self._began = 0.0
         self._syncs = 0
 
@@ -68,9 +67,7 @@ class _Book:
             OSError: the disk takes none.
             JournalHeld: another process holds the new journal.
         """
-        kept = self._open().append(data)
-        self._size += len(data)
-        return kept
+        return self._open().append(data)
 
     async def sync(self) -> Place:
         """Put what was written last on the disk; return where it ends.
@@ -79,7 +76,7 @@ class _Book:
             OSError: the disk does not take it.
         """
         assert self._journal is not None
-        journal, place = self._journal, Place(self._journal.path.name, self._size)
+        journal, place = self._journal, Place(self._journal.path.name, self._journal.size)
         self._syncs += 1  # meanwhile the journal must not be closed
         try:
             await anyio.to_thread.run_sync(journal.sync)
@@ -88,7 +85,10 @@ class _Book:
         return place
 
     def let_go_if_old(self) -> None:
-        if self._size >= LARGEST_BYTES or self._ticking() - self._began >= LONGEST_SECONDS:
+        if self._journal is None:
+            return
+        is_old = self._ticking() - self._began >= LONGEST_SECONDS
+        if is_old or self._journal.size >= LARGEST_BYTES:
             self.let_go()
 
     def let_go(self) -> None:
@@ -110,7 +110,7 @@ class _Book:
                 journal.path.unlink(missing_ok=True)
                 journal.close()
                 raise
-            self._journal, self._size, self._began = journal, 0, self._ticking()
+            self._journal, self._began = journal, self._ticking()
         return self._journal
 
 

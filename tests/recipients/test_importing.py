@@ -478,6 +478,19 @@ def test_no_list_lifts_an_objection_or_gives_a_consent_again(
     assert importing.find("a@x.example").role is Role.MINISTER
 
 
+def test_a_list_makes_no_row_older(importing: Importer) -> None:
+    """A word may be newer than the import that was under way."""
+    importing("E-mail;Navn\na@x.example;Bo\n")
+    later = NOW + timedelta(days=9)
+    with importing.database.write() as db:
+        choose_tracking(db, hash_address(KEY, "a@x.example"), OBJECTION, now=later)
+
+    importing("E-mail;Navn\na@x.example;Ib\n")
+
+    found = importing.find("a@x.example")
+    assert (found.name, found.updated_at) == ("Ib", later)
+
+
 def test_a_word_about_tracking_alone_is_a_change_and_the_same_again_is_none(
     importing: Importer,
 ) -> None:

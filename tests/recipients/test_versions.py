@@ -1,6 +1,7 @@
 """Nothing changes what a letter can show of somebody without keeping what it showed before."""
 
 import ast
+import random
 import re
 import threading
 from collections.abc import Iterator
@@ -13,15 +14,17 @@ from sqlalchemy import event, select
 
 import mailer
 import recipients
+from mailer.campaigns.audience import claims
+from mailer.campaigns.models import Batch
 from mailer.foundation.clock import Clock
 from mailer.foundation.database import Database, open_database
 from recipients.choices import choose_tracking
 from recipients.finding import find_recipient
 from recipients.importing import ImportOptions, import_files
 from recipients.models import Recipient, RecipientVersion, TrackingChoice
-from recipients.versions import PARTICULARS, keep_versions, newest_version
+from recipients.versions import PARTICULARS, forget_unshown, keep_versions, newest_version
 from tests.conftest import NOW
-from tests.making import make_recipient
+from tests.making import make_campaign, make_recipient
 
 PACKAGES = [Path(package.__path__[0]) for package in (mailer, recipients)]
 WRITERS = {
@@ -136,6 +139,41 @@ def test_a_word_on_tracking_keeps_the_row_before_it_unless_it_is_an_objection(
     for name in PARTICULARS:
         if name != "tracking":
             assert getattr(version, name) == getattr(said, name)
+
+
+def first_after(versions: list[tuple[int, int]], claim: int, recipient_id: int) -> int | None:
+    """The version that a view takes of a recipient, for a batch that noted ``claim``."""
+    return min((v for v, whose in versions if whose == recipient_id and v > claim), default=None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_versions_no_letter_showed_are_forgotten_and_no_others(database: Database, seed: int) -> None:
+    chance = random.Random(seed)
+    with database.write() as db:
+        people = [make_recipient(db).id for _ in range(4)]
+        campaign = make_campaign(db)
+        noted: list[int | None] = [None]
+        for _ in range(40):
+            if chance.random() < 0.6:
+                some = chance.sample(people, chance.randint(1, 3))
+                keep_versions(db, select(Recipient.id).where(Recipient.id.in_(some)), now=NOW)
+            elif chance.random() < 0.6:
+                noted.append(db.scalar(newest_version()))
+        db.add_all(Batch(campaign_id=campaign.id, versions_seen=claim) for claim in noted)
+        every = select(RecipientVersion.id, RecipientVersion.recipient_id)
+        before = [(number, whose) for number, whose in db.execute(every)]
+        shown = {
+            first_after(before, claim, whose) for claim in noted if claim is not None for whose in people
+        }
+
+        for _ in range(2):
+            db.flush()
+            forget_unshown(db.connection(), claims())
+            assert set(db.scalars(select(RecipientVersion.id))) == shown - {None}
+
+        keep_versions(db, select(Recipient.id), now=NOW)
+        newest = select(RecipientVersion.id).order_by(RecipientVersion.id.desc()).limit(len(people))
+        assert min(db.scalars(newest)) > max(number for number, _ in before), "none is given again"
 
 
 @pytest.mark.postgres

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from mailer.campaigns.audience import written_to
+from mailer.campaigns.audience import claims, written_to
 from mailer.campaigns.ledger import Outcome, finalise_batch, forget_recipients, note_report
 from mailer.campaigns.models import Delivery, DeliveryState
 from mailer.foundation.clock import real_now
@@ -69,6 +69,7 @@ class Office:
             clock=self.runtime.clock,
             options=ImportOptions(rejects_folder=self.folder),
             written_to=written_to(),
+            claims=claims(),
         )
 
     def say(self, choice: TrackingChoice) -> None:
@@ -164,6 +165,22 @@ def test_a_list_that_brings_nothing_to_show_keeps_nothing(office: Office) -> Non
     office.bring("E-mail;Navn\nny@kommune.example;Nyere\n")
 
     assert office.versions() == 0, "a source is not shown, and nobody has written to the other"
+
+
+def test_what_no_letter_showed_is_forgotten_by_the_next_list(office: Office) -> None:
+    """However often lists come, a letter costs one version of each reader."""
+    first = office.send()
+    for name in ("Bo", "Ib", "Eva", "Kaj"):
+        office.bring(f"E-mail;Navn\n{ADDRESS};{name} Hansen\n")
+    assert office.versions() == 2, "what the letter showed, and what the last list replaced"
+
+    second = office.send("brev igen")
+    for name in ("Pia", "Ole", "Ulla"):
+        office.bring(f"E-mail;Navn\n{ADDRESS};{name} Hansen\n")
+
+    assert office.versions() == 3
+    assert "Åse Sørensen" in office.view(first).text
+    assert "Kaj Hansen" in office.view(second).text
 
 
 def test_a_deferred_letter_is_shown_as_it_was_taken_in_the_end(office: Office) -> None:

@@ -30,6 +30,7 @@ from mailer.tracking.draining import (
     Overtaken,
 )
 from mailer.tracking.journals import (
+    PUT_OFF,
     SET_ASIDE,
     drainer_lives,
     find_journals,
@@ -39,6 +40,7 @@ from mailer.tracking.journals import (
 )
 from mailer.tracking.models import TrackingCount, TrackingKind, WebJournal
 from mailer.tracking.sightings import Sighting, write_line
+from recipients.choices import RowHeld
 from tests.conftest import NOW
 
 VISIT = Sighting(TrackingKind.VISIT, NOW, subject="startpakke")
@@ -133,6 +135,44 @@ def test_what_was_asked_for_waits_behind_nothing_that_was_only_seen(
     asked_for.append(write_line(DEED))
     drainer.drain()
     assert seen_before[1] < 13 * MOST_AT_ONCE
+
+
+def test_who_waits_for_a_deed_is_told_before_what_was_only_seen_is_moved(
+    database: Database, folder: Path
+) -> None:
+    told: list[int] = []
+    write(folder, *[VISIT] * 3)
+    asked_for = Journal(new_journal(folder, of_deeds=True))
+    asked_for.append(write_line(DEED))
+
+    def look(_db: Session, _seen: Sighting) -> bool:
+        told.append(read_progress(folder).moved.get(asked_for.path.name, 0))
+        return True
+
+    deeds = {TrackingKind.VISIT: look, TrackingKind.UNSUBSCRIBE: lambda _db, _seen: False}
+    Drainer(database, folder, zone=ZoneInfo("Europe/Copenhagen"), deeds=deeds).drain()
+
+    assert told == [len(write_line(DEED))] * 3
+
+
+def test_what_is_asked_for_during_a_pass_waits_for_one_transaction_of_what_was_only_seen(
+    database: Database, folder: Path
+) -> None:
+    done: list[TrackingKind] = []
+    write(folder, *[VISIT] * (5 * MOST_AT_ONCE))
+    asked_for = Journal(new_journal(folder, of_deeds=True))
+
+    def do(_db: Session, seen: Sighting) -> bool:
+        if not done:
+            asked_for.append(write_line(DEED))
+        done.append(seen.kind)
+        return False
+
+    deeds = {TrackingKind.VISIT: do, TrackingKind.UNSUBSCRIBE: do}
+    drainer = Drainer(database, folder, zone=ZoneInfo("Europe/Copenhagen"), deeds=deeds)
+
+    assert drainer.drain() == 5 * MOST_AT_ONCE + 1
+    assert done.index(TrackingKind.UNSUBSCRIBE) == MOST_AT_ONCE
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -516,3 +556,170 @@ def test_labels_are_revised_in_a_tenth_of_the_time_at_most(database: Database, f
         now += 0.5
 
     assert revised[:3] == [0.0, 30.0, 60.0]
+
+
+class Rows:
+    """Deeds whose rows somebody else may be writing."""
+
+    def __init__(self, database: Database) -> None:
+        with database.write() as db:
+            db.add(Campaign(id=1, name="brev", letter="brev", tracking="none", created_at=NOW))
+        self.held: set[int] = set()
+        self.tried: list[int] = []
+        self.done: list[int] = []
+
+    def __call__(self, _db: Session, seen: Sighting) -> bool:
+        self.tried.append(seen.position)
+        if seen.position in self.held:
+            raise RowHeld
+        self.done.append(seen.position)
+        return self.done.count(seen.position) == 1
+
+
+def noes(*positions: int) -> list[Sighting]:
+    return [replace(DEED, position=position) for position in positions]
+
+
+def put_off(folder: Path) -> list[bytes]:
+    path = folder / PUT_OFF
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def test_a_deed_whose_row_is_held_holds_up_no_other(database: Database, folder: Path) -> None:
+    rows_held = Rows(database)
+    rows_held.held = {1, 3}
+    journal = write(folder, *noes(1, 2, 3, 4), VISIT)
+    drainer = make_drainer(database, folder, rows_held)
+
+    assert drainer.drain() == 5
+    assert rows_held.done == [2, 4]
+    assert counted(database) == 3
+    assert put_off(folder) == [write_line(seen) for seen in noes(1, 3)]
+    assert unmoved_bytes(folder) == (folder / PUT_OFF).stat().st_size
+    assert (folder / PUT_OFF).stat().st_mode & 0o077 == 0
+    assert drainer.drain() == 0
+    journal.append(write_line(replace(DEED, position=5)))
+    assert drainer.drain() == 1
+
+    rows_held.held = {3}
+    drainer.drain()
+    assert rows_held.done == [2, 4, 5, 1]
+    assert put_off(folder) == [write_line(seen) for seen in noes(3)]
+    rows_held.held = set()
+    drainer.drain()
+
+    assert rows_held.done == [2, 4, 5, 1, 3]
+    assert counted(database) == 6
+    assert not (folder / PUT_OFF).exists()
+    assert unmoved_bytes(folder) == read_progress(folder).set_aside == 0
+
+
+def test_what_one_drainer_put_off_the_next_does(database: Database, folder: Path) -> None:
+    """It may have been there, waiting to take over, before anything was put off."""
+    rows_held = Rows(database)
+    standing_by = make_drainer(database, folder, rows_held)
+    rows_held.held = {1}
+    journal = write(folder, *noes(1))
+    make_drainer(database, folder, rows_held).drain()
+
+    rows_held.held = {2}
+    journal.append(write_line(replace(DEED, position=2)))
+    standing_by.drain()
+    assert rows_held.done == [1]
+    rows_held.held = set()
+    standing_by.drain()
+
+    assert rows_held.done == [1, 2]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_deed_put_off_outlives_a_commit_that_fails(
+    database: Database, folder: Path, after: bool
+) -> None:
+    rows_held = Rows(database)
+    rows_held.held = {1}
+    write(folder, *noes(1, 2))
+    drainer = make_drainer(database, folder, rows_held)
+    with failing_commits(database, after=after), pytest.raises((OperationalError, DatabaseUnavailable)):
+        drainer.drain()
+    drainer.drain()
+    assert put_off(folder) == [write_line(seen) for seen in noes(1)]
+
+    rows_held.held = set()
+    with failing_commits(database, after=after), pytest.raises((OperationalError, DatabaseUnavailable)):
+        drainer.drain()
+    assert len(put_off(folder)) == 1
+    drainer.drain()
+
+    assert put_off(folder) == []
+    assert 1 in rows_held.done
+
+
+def test_asking_over_and_over_puts_off_one_line(database: Database, folder: Path) -> None:
+    rows_held = Rows(database)
+    rows_held.held = {1}
+    journal = write(folder, *noes(1) * 50)
+    drainer = make_drainer(database, folder, rows_held)
+    drainer.drain()
+    journal.append(write_line(DEED) * 50)
+    drainer.drain()
+
+    assert len(put_off(folder)) == 1
+
+
+def test_of_many_deeds_put_off_some_are_tried_at_a_time_and_all_in_turn(
+    database: Database, folder: Path
+) -> None:
+    most = draining._MOST_TRIED_AGAIN
+    rows_held = Rows(database)
+    rows_held.held = everybody = set(range(1, 2 * most + 11))
+    write(folder, *noes(*everybody))
+    drainer = make_drainer(database, folder, rows_held)
+    drainer.drain()
+    rows_held.tried.clear()
+
+    for times in range(1, 4):
+        drainer.drain()
+        assert len(rows_held.tried) == times * most
+
+    assert set(rows_held.tried) == everybody
+    rows_held.held = set()
+    for _ in range(3):
+        drainer.drain()
+    assert set(rows_held.done) == everybody
+    assert put_off(folder) == []
+
+
+def test_a_deed_put_off_that_is_refused_later_is_set_aside(database: Database, folder: Path) -> None:
+    answers: list[Exception] = [RowHeld(), KeyError("a fault of ours"), KeyError("a fault of ours")]
+
+    def do(_db: Session, _seen: Sighting) -> bool:
+        raise answers.pop(0)
+
+    write(folder, DEED)
+    drainer = make_drainer(database, folder, do)
+    drainer.drain()
+    drainer.drain()
+
+    assert put_off(folder) == []
+    assert read_progress(folder).set_aside == 1
+    assert json.loads((folder / SET_ASIDE).read_text("utf-8"))["journal"] == PUT_OFF
+
+
+def test_a_deed_is_not_moved_before_it_is_put_off(database: Database, folder: Path) -> None:
+    rows_held = Rows(database)
+    rows_held.held = {1}
+    write(folder, *noes(1, 2))
+    (folder / "put-off.new").mkdir()
+    drainer = make_drainer(database, folder, rows_held)
+
+    with pytest.raises(OSError, match="directory"):
+        drainer.drain()
+    assert rows(database) == {}
+    assert counted(database) == 0
+
+    (folder / "put-off.new").rmdir()
+    rows_held.done.clear()  # with the transaction
+    drainer.drain()
+    assert len(put_off(folder)) == 1
+    assert counted(database) == 1

@@ -45,6 +45,12 @@ def noted(folder: Path) -> list[Sighting]:
     return found
 
 
+def size_of_journal(folder: Path) -> int:
+    """Bytes of the only journal there is."""
+    (path,) = find_journals(folder)
+    return path.stat().st_size
+
+
 @contextmanager
 def full_disk(at: int) -> Iterator[None]:
     """No file may grow beyond so many bytes: writes are short, then refused."""
@@ -156,6 +162,19 @@ def test_a_deed_that_cannot_be_kept_is_not_promised(tmp_path: Path) -> None:
 
     asyncio.run(recorder.note_deed(DEED))
     assert noted(tmp_path) == [DEED, DEED]
+
+
+def test_a_deed_ends_where_its_journal_does_also_after_one_that_was_cut_short(tmp_path: Path) -> None:
+    """Pages wait until the drainer is past it."""
+    recorder = Recorder(tmp_path)
+    asyncio.run(recorder.note_deed(DEED))
+    for _ in range(2):
+        with full_disk(at=size_of_journal(tmp_path) + 5), pytest.raises(NotKept):
+            asyncio.run(recorder.note_deed(DEED))
+
+        place = asyncio.run(recorder.note_deed(DEED))
+
+        assert place.ends == size_of_journal(tmp_path)
 
 
 def test_an_old_or_large_journal_is_let_go_of(tmp_path: Path) -> None:
