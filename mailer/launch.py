@@ -26,6 +26,7 @@ from mailer.sending.preflight import NOBODY, try_samples
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.proving import TooManyKinds, prove_letter
 from mailer.sending.tools import LaunchTools
+from mailer.sending.verdicts import stamp_of
 from mailer.sending.withholding import is_withheld
 from recipients.runs import require_no_import_running
 from recipients.segments import find_segment, select_segment
@@ -56,6 +57,16 @@ class Launched:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """Copies of a letter were looked at, and it may leave."""
+
+    stamp: str
+    """Of the letter and its readers as they were: the proof is of no others."""
+    notes: tuple[str, ...]
+    """What an administrator may want to know, though nothing is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """A letter that goes by itself, about one event or none."""
 
@@ -73,6 +84,25 @@ class Notice:
     """The segment its recipients are, where they are one."""
 
 
+def prove_launch(tools: LaunchTools, db: Session, campaign: Campaign, *, now: datetime) -> Proof:
+    """Look at a draft's letter as everybody in its segment would get it; nothing is stored.
+
+    It takes seconds, in which nobody has to wait for it: the launch writes, and need not look again.
+
+    Args:
+        now: the clock people see.
+
+    Raises:
+        ImportRunning, SettingsError, LetterNotFound, LetterError, LaunchRefused, NotProved: as
+            ``launch_campaign``.
+    """
+    require_no_import_running(db, real_now())
+    letter, _ = prepare_launch(tools, db, campaign, now=now)
+    audience = Audience(campaign.id, _rule_of(db, campaign), frozen=False)
+    stamp = stamp_of(db, tools.letters.settings, letter, audience)
+    return Proof(stamp, tuple(_prove(tools, db, campaign, letter, audience)))
+
+
 def launch_campaign(
     tools: LaunchTools,
     db: Session,
@@ -81,6 +111,7 @@ def launch_campaign(
     now: datetime,
     at: datetime | None = None,
     wishes: Wishes = _AT_ONCE,
+    proof: Proof | None = None,
 ) -> Launched:
     """Start a draft: after the commit its batches can be claimed.
 
@@ -88,6 +119,8 @@ def launch_campaign(
         now: the clock people see.
         at: when to begin, on that clock; at once if it is past or None.
         wishes: over how long the letters are spread, and when they may leave at all.
+        proof: ``prove_launch``'s; where there is none, or one of another letter or other readers, the
+            letter is looked at here.
 
     Raises:
         NotAllowedNow: the campaign is no draft.
@@ -101,11 +134,15 @@ def launch_campaign(
     _require_draft(campaign)
     require_no_import_running(db, real_now())
     letter, notes = prepare_launch(tools, db, campaign, now=now)
-    rule = find_segment(db, campaign.segment).rule if campaign.segment else None
-    notes += _prove(tools, db, campaign, letter, rule)
+    rule = _rule_of(db, campaign)
+    audience = Audience(campaign.id, rule, frozen=False)
+    if proof is not None and proof.stamp == stamp_of(db, tools.letters.settings, letter, audience):
+        notes += proof.notes
+    else:
+        notes += _prove(tools, db, campaign, letter, audience)
     recipients = select_segment(rule)
-    audience = _freeze(tools, db, campaign, letter, recipients, now=now, at=at, wishes=wishes)
-    if audience == 0:
+    letters = _freeze(tools, db, campaign, letter, recipients, now=now, at=at, wishes=wishes)
+    if letters == 0:
         raise LaunchRefused(NOBODY)
     parts, first_at, last_at = db.execute(
         select(func.count(), func.min(Batch.planned_at), func.max(Batch.planned_at)).where(
@@ -116,7 +153,7 @@ def launch_campaign(
     return Launched(
         campaign.id,
         campaign.name,
-        audience,
+        letters,
         campaign.state,
         tuple(notes),
         parts,
@@ -290,7 +327,7 @@ def _prove(
     db: Session,
     campaign: Campaign,
     letter: CampaignLetter,
-    rule: str | None,
+    audience: Audience,
 ) -> list[str]:
     """Look at the letter as everybody in the segment would get it; what somebody may want to know.
 
@@ -301,7 +338,6 @@ def _prove(
         LaunchRefused: a reader would find something wrong, or get no letter.
         NotProved: a preflight has to look at it first.
     """
-    audience = Audience(campaign.id, rule, frozen=False)
     try:
         verdict = prove_letter(tools.letters, db, letter, audience)
     except TooManyKinds:
@@ -313,6 +349,10 @@ def _prove(
     skipped = verdict.unwritable if left_behind <= verdict.writable else ()
     notes = _refuse_errors(campaign, [each for each in verdict.findings if each not in skipped])
     return notes + [f"{_sentence(finding)}: failed when their turn comes" for finding in skipped]
+
+
+def _rule_of(db: Session, campaign: Campaign) -> str | None:
+    return find_segment(db, campaign.segment).rule if campaign.segment else None
 
 
 def _refuse_errors(campaign: Campaign, findings: Iterable[Finding]) -> list[str]:

@@ -32,7 +32,14 @@ from mailer.cli.output import (
     say_not_rung,
     yes_option,
 )
-from mailer.launch import Launched, NotProved, launch_campaign, prepare_launch
+from mailer.launch import (
+    Launched,
+    NotProved,
+    Proof,
+    launch_campaign,
+    prepare_launch,
+    prove_launch,
+)
 from mailer.runtime import Runtime
 from mailer.sending.preflight import Looking, preflight
 from mailer.tasks.ring import ring
@@ -116,23 +123,22 @@ def queue(
         prepare_launch(runtime.launch_tools, db, row, now=runtime.clock.now())
     confirm(f"Send {row.letter} to {whom}?", yes=yes)
 
-    def launch() -> Launched:
+    try:
+        proof = _prove(runtime, name)
+    except NotProved:
+        _look_at_all(runtime, name)
+        proof = _prove(runtime, name)
+    try:
         with runtime.database.write() as db:
-            return launch_campaign(
+            launched = launch_campaign(
                 runtime.launch_tools,
                 db,
                 find_campaign(db, name),
                 now=runtime.clock.now(),
                 at=at,
                 wishes=Wishes(span, hours, workdays),
+                proof=proof,
             )
-
-    try:
-        try:
-            launched = launch()
-        except NotProved:
-            _look_at_all(runtime, name)
-            launched = launch()
     except BadTimetable as error:
         raise click.UsageError(f"--spread {error}") from error
     rung = launched.state == CampaignState.SENDING and ring(runtime.settings, [launched.campaign_id])
@@ -154,6 +160,12 @@ def queue(
     if launched.state == CampaignState.SENDING and not rung:
         say_not_rung()
     say(f"{_plan(launched, runtime)}; follow with  mailer campaign status {name} --watch")
+
+
+def _prove(runtime: Runtime, name: str) -> Proof:
+    """The letter looked at, in a transaction that holds up no worker's."""
+    with runtime.database.read() as db:
+        return prove_launch(runtime.launch_tools, db, find_campaign(db, name), now=runtime.clock.now())
 
 
 def _look_at_all(runtime: Runtime, name: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, nodes
 
+from mailer.rendering.values import Attributes
+
 RECIPIENT = "recipient"
 _ATTRIBUTES = "attributes"
 _ANY = object()
@@ -225,7 +227,10 @@ def _constant(node: nodes.Expr) -> Any:
 
 
 def _field_of(node: nodes.Node) -> str | None:
-    """The recipient's field an expression reads: ``name``, ``attributes.nummer``; else None."""
+    """The recipient's field an expression reads: ``name``, ``attributes.nummer``; else None.
+
+    ``attributes.get`` and ``attributes['items']`` may be what hands out any attribute, or all of them.
+    """
     step = _step(node)
     if step is None:
         return None
@@ -237,7 +242,7 @@ def _field_of(node: nodes.Node) -> str | None:
         return None
     root, attributes = outer
     if isinstance(root, nodes.Name) and root.name == RECIPIENT and attributes == _ATTRIBUTES:
-        return f"{_ATTRIBUTES}.{name}"
+        return None if hasattr(Attributes, name) else f"{_ATTRIBUTES}.{name}"
     return None
 
 

@@ -24,11 +24,18 @@ from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.fields import FieldUse
 from mailer.rendering.letter import Letter, RenderedLetter
 from mailer.rendering.source import DEFAULT_LANGUAGE
-from mailer.rendering.values import Attributes
+from mailer.rendering.values import Attributes, RecipientValues
 from mailer.sending.addressees import NOBODY, Addressee, Needs, addressees, read_addressee
 from mailer.sending.findings import Example, Finding, Flaw, Gravity, masked
 from mailer.sending.frozen import CampaignLetter
-from mailer.sending.letters import LetterTools, read_templates, render_letter, write_message
+from mailer.sending.letters import (
+    LetterTools,
+    letter_values,
+    read_templates,
+    render_letter,
+    tracked_position,
+    write_message,
+)
 from mailer.sending.oddities import oddity
 from mailer.sending.reading import Reader
 from mailer.sending.redaction import redact
@@ -339,12 +346,16 @@ class Examiner:
 
     def _digest(self, to: Addressee) -> bytes:
         """What tells the variants of the letter apart, in every process alike."""
-        anybody = read_templates(self._tools, self._letter, self._anybody_like(to))
-        text = f"{anybody.subject}\0{anybody.text}\0{anybody.html}"
+        nobody = replace(to, position=NOBODY)
+        tracked_as = tracked_position(self._letter.tracking, nobody)
+        values = letter_values(self._tools, self._letter, nobody, tracked_as)
+        links = replace(values.links, pass_on="…")  # noqa: S106 - an address, by region within a variant
+        shown = replace(values, recipient=self._anybody_like(to), links=links)
+        text = "\0".join(self._letter.letter.render_parts(shown))
         return blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
 
-    def _anybody_like(self, to: Addressee) -> Addressee:
-        """Somebody who gets the same variant of the letter, whatever is only printed in it."""
+    def _anybody_like(self, to: Addressee) -> RecipientValues:
+        """What the templates see of somebody who gets the same variant, whatever is only printed."""
         values, plain = to.values, dict[str, Any]()
         attributes = Attributes(values.attributes)
         for name in self._use_of(to).slots:
@@ -353,7 +364,7 @@ class Examiner:
                 attributes[key] = "…" if attributes.get(key) else attributes.get(key)
             elif getattr(values, name):
                 plain[name] = "…"
-        return replace(to, position=NOBODY, values=replace(values, attributes=attributes, **plain))
+        return replace(values, attributes=attributes, **plain)
 
     def _use_of(self, to: Addressee) -> FieldUse:
         return self._uses.get(to.values.language) or self._uses[DEFAULT_LANGUAGE]

@@ -41,6 +41,8 @@ from recipients.runs import require_no_import_running
 from recipients.segments import find_segment
 
 NOBODY = "nobody would get this letter: the segment is empty, or everybody in it is suppressed"
+_OTHERS = 100
+"""Samples that are tried where the first of no kind could get the letter."""
 _SOME_SENDER = "nobody@sender.example"
 """Stands for the sender while none is set, so that everything else can be looked at."""
 
@@ -184,7 +186,8 @@ def try_samples(
 ) -> Samples:
     """Write the whole message for one recipient of each kind, and look at it as a reader would.
 
-    Who lacks a value fails alone, later; a letter that not one of them could get is an error.
+    Who lacks a value fails alone, later; a letter that not one of them could get is an error. Some more
+    are tried before it is called that: the first of a kind may be the one whose values are odd.
 
     Args:
         recipients: ids; the suppressed may be among them.
@@ -192,31 +195,35 @@ def try_samples(
     Raises:
         LetterError: it can be written to nobody it was tried on.
     """
+    get_it = Recipient.id.in_(recipients), ~is_withheld(letter)
     kinds = (
         select(func.min(Recipient.id))
-        .where(Recipient.id.in_(recipients), ~is_withheld(letter))
+        .where(*get_it)
         .group_by(Recipient.role, Recipient.sector, Recipient.language, Recipient.name.is_(None))
     )
+    firsts = select(Recipient).where(Recipient.id.in_(kinds))
+    others = select(Recipient).where(*get_it).order_by(Recipient.id.desc()).limit(_OTHERS)
     reader = Reader(letter, tools.settings.public_url)
     findings: dict[Finding, None] = {}
     lacking: RecipientValueError | None = None
     broken: LetterError | None = None
     message: Message | None = None
-    for recipient in db.scalars(select(Recipient).where(Recipient.id.in_(kinds))):
-        to = sample_addressee(db, recipient)
-        try:
-            rendered = render_letter(tools, letter, to)
-            message = write_message(tools, letter, to, rendered)
-        except RecipientValueError as error_of_one:
-            lacking = error_of_one
-            continue
-        except LetterError as error_at_its_values:
-            broken = error_at_its_values
-            continue
-        except UnicodeError:
-            continue
-        for finding in (*reader.read(rendered), *check_header(message.data)):
-            findings[replace(finding, detail=redact(finding.detail, to))] = None
+    for tried in (firsts, others):
+        for recipient in db.scalars(tried).all() if message is None else ():
+            to = sample_addressee(db, recipient)
+            try:
+                rendered = render_letter(tools, letter, to)
+                message = write_message(tools, letter, to, rendered)
+            except RecipientValueError as error_of_one:
+                lacking = error_of_one
+                continue
+            except LetterError as error_at_its_values:
+                broken = error_at_its_values
+                continue
+            except UnicodeError:
+                continue
+            for finding in (*reader.read(rendered), *check_header(message.data)):
+                findings[replace(finding, detail=redact(finding.detail, to))] = None
     if broken is not None and message is None:
         raise broken
     if lacking is not None and message is None:

@@ -3,7 +3,9 @@
 Two recipients get copies of one kind if everything is the same for both that the letter decides with,
 down to which of the values it prints are there at all. Such copies differ in printed values alone, so
 that what is wrong with one is wrong with all of its kind; the longest values are looked at besides. A
-letter of too many kinds, such as one that filters names, is left to a preflight, which looks at all.
+letter of too many kinds, such as one that filters names, is left to a preflight, which looks at all;
+so is one that is not compiled and prints values of which its kinds tell only that they are there: those
+may decide whether it can be written, as in a ``style``.
 """
 
 import json
@@ -58,7 +60,7 @@ _WORDS: Mapping[str, Any] = {
 
 
 class TooManyKinds(Exception):
-    """The letter is of more kinds than are looked at here, and no preflight has looked at all of it."""
+    """A copy of every kind does not tell enough, and no preflight has looked at all of them."""
 
 
 def prove_letter(
@@ -87,16 +89,13 @@ def prove_letter(
     )
     found = db.execute(of_each.group_by(*kinds.columns).limit(most + 1)).all()
     if len(found) > most:
-        told = kept_verdict(
-            tools.settings.state_dir, letter.campaign_id, stamp_of(db, tools.settings, letter, audience)
-        )
-        if told is None:
-            raise TooManyKinds
-        return told
+        return _verdict_on_all(tools, db, letter, audience)
     task = seal(tools, letter, audience, overhead=0, list_flaws=False, too_large_bytes=too_large_bytes)
     examiner = Examiner(task)
     rows = _rows(db, examiner, audience, [first for first, *_ in found])
     tally = examiner.examine(rows, {first: count for first, count, *_ in found})
+    if tally.because is not None and not kinds.tell_all:
+        return _verdict_on_all(tools, db, letter, audience)
     findings = [
         *_header_findings(tools, letter, [read_addressee(row) for row in rows]),
         *tally.findings,
@@ -114,6 +113,21 @@ def prove_letter(
     return replace(
         verdict, writable=everybody - sum(each.recipients or 0 for each in verdict.unwritable)
     )
+
+
+def _verdict_on_all(
+    tools: LetterTools, db: Session, letter: CampaignLetter, audience: Audience
+) -> Verdict:
+    """A preflight's word.
+
+    Raises:
+        TooManyKinds: it has not looked at the letter and its readers as they are.
+    """
+    stamp = stamp_of(db, tools.settings, letter, audience)
+    told = kept_verdict(tools.settings.state_dir, letter.campaign_id, stamp)
+    if told is None:
+        raise TooManyKinds
+    return told
 
 
 def _errors(tally: Tally) -> list[Finding]:
@@ -154,6 +168,8 @@ class _Kinds:
         self._on_postgres = dialect == "postgresql"
         self.columns: list[ColumnElement[Any]] = [_WORDS["language"]]
         self.printed: list[ColumnElement[Any]] = []
+        self.tell_all = True
+        """Whether two of one kind have the same printed values, too."""
         if any(event.region for event in letter.events):
             self.columns.append(_WORDS["region"])  # the reader's own events stand first
         if letter.tracking is TrackingMode.PERSONAL:
@@ -164,7 +180,9 @@ class _Kinds:
             self.columns += [*_WORDS.values(), *_TEXTS.values(), cast(Recipient.attributes, Text)]
             self.printed += [*_TEXTS.values(), cast(Recipient.attributes, Text)]
             return
+        slots = frozenset[str]().union(*(use.slots for use in uses.values())) - _WORDS.keys()
         for name, constants in _read(uses).items():
+            self.tell_all &= constants is None or name not in slots
             if name.startswith(_ATTRIBUTES):
                 self._add_attribute(name.removeprefix(_ATTRIBUTES), constants)
             elif name in _TEXTS:

@@ -14,7 +14,8 @@ from mailer.foundation.settings import Settings
 from mailer.sending.examining import Audience
 from mailer.sending.findings import Finding, Gravity
 from mailer.sending.frozen import CampaignLetter
-from recipients.models import Recipient
+from recipients.models import Recipient, TrackingChoice
+from recipients.versions import newest_version
 
 _FOLDER = "preflight"
 _UNWRITABLE = {"lacking", "letter", "address"}
@@ -41,9 +42,11 @@ class Verdict:
 def stamp_of(db: Session, settings: Settings, letter: CampaignLetter, audience: Audience) -> str:
     """Changes as soon as a copy of the letter could read otherwise: by its text, links or readers."""
     number = cast(Recipient.id, BigInteger)
+    objections = func.count().filter(Recipient.tracking == TrackingChoice.OBJECTION)
     readers = db.execute(
-        audience.columns(func.count(), func.sum(number), func.max(Recipient.updated_at))
+        audience.columns(func.count(), func.sum(number), func.max(Recipient.updated_at), objections)
     ).one()
+    version = db.scalar(newest_version())  # of any change but an objection, whatever the clock says
     told = [
         letter.campaign_id,
         letter.tracking.value,
@@ -51,7 +54,7 @@ def stamp_of(db: Session, settings: Settings, letter: CampaignLetter, audience: 
         [asdict(link) for link in letter.links.values()],
         settings.public_url,
         audience.rule,
-        [str(each) for each in readers],
+        [str(each) for each in (*readers, version)],
     ]
     written = json.dumps(told, sort_keys=True, default=str)
     return blake2b(written.encode("utf-8", "replace"), digest_size=16).hexdigest()

@@ -8,6 +8,7 @@ import pytest
 from mailer.events.importing import import_events
 from mailer.foundation.database import Database
 from mailer.foundation.settings import Settings
+from mailer.rendering.values import PLAIN_FIELDS, RecipientValues
 from mailer.runtime import template_folders
 from tests.cli.calling import Answer, Caller
 from tests.conftest import NOW
@@ -99,6 +100,20 @@ def test_a_link_elsewhere_that_one_of_many_gets(
     assert_refused(mailer, "a link says kl.dk and leads to ond.example")
 
 
+@pytest.mark.parametrize("field", sorted(PLAIN_FIELDS[RecipientValues]))
+def test_a_letter_may_print_any_field(
+    mailer: Caller, write_letter: WriteLetter, database: Database, field: str
+) -> None:
+    write_letter(f"{{{{ recipient.{field} }}}}{{{{ links.pass_on }}}}")
+    add(database, {}, {"sector": "stat", "region": "Sjælland", "role": "leder", "confederation": "FTF"})
+    add(database, {"language": "en", "workplace": "Skolen", "organisation": "Aarhus", "region": None})
+    looked = mailer("campaign", "preflight", "brev")
+    assert looked.code == 0, looked.stderr
+    answer = queue(mailer, "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.data["audience"] == 3
+
+
 def test_a_letter_too_large_for_one_of_many(
     mailer: Caller, write_letter: WriteLetter, database: Database
 ) -> None:
@@ -125,6 +140,20 @@ def test_a_minority_that_gets_no_letter_holds_up_nobody_else(
     assert answer.data["audience"] == 2
     (note,) = answer.data["notes"]
     assert note == "the recipient has no attribute 'nr' (1 letter): failed when their turn comes"
+
+
+@pytest.mark.parametrize("bad", [0, 4])
+def test_one_whose_value_breaks_the_style_it_is_printed_in_holds_up_nobody_else(
+    mailer: Caller, write_letter: WriteLetter, database: Database, bad: int
+) -> None:
+    write_letter("<style>p{top:0}</style><p style='{{ recipient.attributes.s }}'>x</p>")
+    values = ["{" if number == bad else f"top: {number}px" for number in range(5)]
+    add(database, *[{"attributes": {"s": value}} for value in values])
+    answer = queue(mailer, "--json")
+    assert answer.code == 0, answer.stderr
+    (note,) = answer.data["notes"]
+    assert note.startswith("a style in the HTML part cannot be read")
+    assert note.endswith("(1 letter): failed when their turn comes")
 
 
 @pytest.mark.parametrize("html", [ELSEWHERE, "{{ recipient.attributes.nr }}"])

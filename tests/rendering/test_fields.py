@@ -25,6 +25,15 @@ def test_asking_whether_it_is_there_needs_only_that() -> None:
     assert use.keys == {}
 
 
+@pytest.mark.parametrize(
+    "asks", ["attributes.get('nr')", "attributes['get']('nr')", "attributes.items()"]
+)
+def test_a_method_of_the_attributes_is_no_attribute(asks: str) -> None:
+    use = read(f"{{{{ recipient.{asks} }}}}")
+    assert use.whole == "uses the recipient as a whole"
+    assert (use.slots, use.keys) == (frozenset(), {})
+
+
 def test_comparing_with_constants_needs_only_which_of_them() -> None:
     use = read(
         "{% if recipient.role == 'minister' %}a"

@@ -10,10 +10,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import CampaignState, Delivery
 from mailer.events.importing import import_events
 from mailer.foundation.settings import SettingsError
-from mailer.launch import LaunchRefused, launch_campaign
+from mailer.launch import LaunchRefused, launch_campaign, prove_launch
 from mailer.runtime import Runtime, template_folders
 from mailer.sending.findings import Finding, Flaw, Gravity
 from mailer.sending.preflight import Looking, Preflight, preflight
@@ -113,6 +114,15 @@ def test_a_good_letter_to_good_recipients_has_nothing_wrong(
     assert found.per_recipient_because is None
     assert found.sizes
     assert 0 < found.sizes.smallest <= found.sizes.mean <= found.sizes.largest
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_values_only_printed_make_no_variants_in_however_many_processes(
+    runtime: Runtime, write_letter: WriteLetter, look: Look, processes: int
+) -> None:
+    write_letter("{{ recipient.sector }} {{ recipient.region }} {{ links.pass_on }}")
+    draft(runtime, {"sector": "stat"}, {"region": "Sjælland"}, {"sector": "kommune"}, {})
+    assert look(looking=Looking(processes=processes, range_size=1)).variants == 1
 
 
 def test_the_shipped_letter_has_nothing_wrong(runtime: Runtime, look: Look) -> None:
@@ -509,6 +519,43 @@ def test_a_launch_goes_on_with_warnings_and_tells_them(
             runtime.launch_tools, db, make_campaign(db, name="andet", letter="egen"), now=NOW
         )
     assert launched.notes == ("a link's target is not https: http://kl.example/",)
+
+
+@on_both_databases
+def test_a_launch_is_proved_while_others_write_and_takes_that_proof(
+    runtime: Runtime, write_letter: WriteLetter
+) -> None:
+    write_letter()
+    draft(runtime)
+    tools = runtime.launch_tools
+    with runtime.database.write(), runtime.database.read() as db:
+        proof = prove_launch(tools, db, find_campaign(db, "brev"), now=NOW)
+    assert proof.notes == ()
+    with runtime.database.write() as db:
+        known = replace(proof, notes=("known",))
+        launched = launch_campaign(tools, db, find_campaign(db, "brev"), now=NOW, proof=known)
+    assert launched.notes == ("known",)
+
+
+@on_both_databases
+def test_a_proof_is_of_the_letter_and_the_readers_it_was_made_with(
+    runtime: Runtime, write_letter: WriteLetter
+) -> None:
+    elsewhere = '<a href="https://ond.example/">www.kl.dk</a>'
+    write_letter(
+        "{% if recipient.role == 'minister' %}ELSEWHERE{% endif %}".replace("ELSEWHERE", elsewhere)
+    )
+    draft(runtime)
+    tools = runtime.launch_tools
+    with runtime.database.read() as db:
+        proof = prove_launch(tools, db, find_campaign(db, "brev"), now=NOW)
+    with runtime.database.write() as db:
+        make_recipient(db, role="minister")
+    with pytest.raises(LaunchRefused, match="leads to ond"), runtime.database.write() as db:
+        launch_campaign(tools, db, find_campaign(db, "brev"), now=NOW, proof=proof)
+
+    with runtime.database.read() as db, pytest.raises(LaunchRefused, match="leads to ond"):
+        prove_launch(tools, db, find_campaign(db, "brev"), now=NOW)
 
 
 def test_a_launch_refuses_a_key_that_cannot_sign(runtime: Runtime, write_letter: WriteLetter) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.runtime import Runtime
@@ -17,8 +17,10 @@ from mailer.sending.preparing import prepare_letter
 from mailer.sending.proving import TooManyKinds, prove_letter
 from mailer.sending.verdicts import Verdict, keep_verdict, kept_verdict
 from recipients.addresses import hash_address
-from recipients.models import Recipient, SuppressionReason
+from recipients.choices import choose_tracking
+from recipients.models import Recipient, SuppressionReason, TrackingChoice
 from recipients.suppression import suppress
+from recipients.versions import keep_versions
 from tests.conftest import NOW, SUPPRESSION_KEY
 from tests.making import make_campaign, make_recipient
 
@@ -111,6 +113,56 @@ def test_whose_letter_cannot_be_written_is_counted(runtime: Runtime, write_lette
     assert verdict.writable == 3
 
 
+ALL_ATTRIBUTES = {
+    "one by its name": "{{ recipient.attributes.get('nr').upper() }}",
+    "one by a method looked up": "{{ recipient.attributes['get']('nr').upper() }}",
+    "one by a method renamed": "{% set g = recipient.attributes['get'] %}{{ g('nr').upper() }}",
+    "all of them": "{% for k, v in recipient.attributes.items() %}{{ v.upper() }}{% endfor %}",
+    "their values": "{{ 1 / (recipient['attributes'].values()|first|string|length - 4) }}",
+}
+
+
+@pytest.mark.parametrize("html", ALL_ATTRIBUTES.values(), ids=ALL_ATTRIBUTES.keys())
+@pytest.mark.parametrize("bad", [0, 9])
+def test_whoever_a_method_of_the_attributes_fails_for_is_counted(
+    runtime: Runtime, write_letter: WriteLetter, html: str, bad: int
+) -> None:
+    write_letter(html)
+    people: list[dict[str, Any]] = [{"attributes": {"nr": "a"}}] * 10
+    people[bad] = {"attributes": {"nr": None}}
+    add(runtime, *people)
+    verdict = prove(runtime)
+    assert [(finding.check, finding.recipients) for finding in verdict.findings] == [("letter", 1)]
+    assert verdict.writable == 9
+
+
+@pytest.mark.parametrize("bad", [0, 9])
+@pytest.mark.parametrize("also", ["", "{{ recipient.workplace|upper }}"])
+def test_where_printed_values_may_break_the_letter_all_are_looked_at(
+    runtime: Runtime, write_letter: WriteLetter, also: str, bad: int
+) -> None:
+    style = "<style>p{top:0}</style><p style='{{ recipient.attributes.s }}'>x</p>"
+    write_letter(style + also)
+    values = ["{" if number == bad else "top: 1px" for number in range(10)]
+    add(runtime, *[{"workplace": "Skolen", "attributes": {"s": value}} for value in values])
+    with pytest.raises(TooManyKinds):
+        prove(runtime)
+    look(runtime)
+    verdict = prove(runtime)
+    assert [(finding.check, finding.recipients) for finding in verdict.unwritable] == [("letter", 1)]
+    assert verdict.writable == 9
+
+
+def test_a_letter_that_is_not_compiled_is_proved_where_its_kinds_tell_all(
+    runtime: Runtime, write_letter: WriteLetter
+) -> None:
+    values = ["{" if number == 3 else "top: 1px" for number in range(10)]
+    write_letter("<style>p{top:0}</style><p style='{{ recipient.attributes.s|lower }}'>x</p>")
+    add(runtime, *[{"attributes": {"s": value}} for value in values])
+    verdict = prove(runtime)
+    assert [(finding.check, finding.recipients) for finding in verdict.unwritable] == [("letter", 1)]
+
+
 def test_a_letter_of_too_many_kinds_waits_for_a_preflight_of_it_as_it_is(
     runtime: Runtime, write_letter: WriteLetter
 ) -> None:
@@ -146,7 +198,35 @@ def _import(runtime: Runtime) -> None:
     add(runtime, {"name": "Eva"})
 
 
-@pytest.mark.parametrize("change", [_correct, _suppress, _import])
+def _correct_at_once(runtime: Runtime) -> None:
+    """The clock people see stands still, as in a demo."""
+    with runtime.database.write() as db:
+        keep_versions(db, select(Recipient.id).where(Recipient.id == 1), now=NOW)
+        db.execute(update(Recipient).where(Recipient.id == 1).values(name="Eva", updated_at=NOW))
+
+
+def _choose(choice: TrackingChoice) -> Callable[[Runtime], None]:
+    key = hash_address(SUPPRESSION_KEY.encode(), "p1@a.example")
+
+    def choose(runtime: Runtime) -> None:
+        with runtime.database.write() as db:
+            assert choose_tracking(db, key, choice, now=NOW)
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _correct,
+        _correct_at_once,
+        _suppress,
+        _import,
+        _choose(TrackingChoice.OBJECTION),
+        _choose(TrackingChoice.CONSENT),
+    ],
+    ids=["correct", "correct at once", "suppress", "import", "object", "consent"],
+)
 def test_a_verdict_is_of_the_audience_it_looked_at(
     runtime: Runtime, write_letter: WriteLetter, change: Callable[[Runtime], None]
 ) -> None:

@@ -469,7 +469,7 @@ def test_one_recipient_at_whose_values_a_filter_breaks_fails_alone(
 def test_the_reason_of_a_letter_that_was_not_written_names_nobody(
     runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
 ) -> None:
-    folder = own_letter(tmp_path, "{{ recipient.workplace or {}[recipient.name].x }}")
+    folder = own_letter(tmp_path, "{{ 'Hej' if recipient.workplace else {}[recipient.name].x }}")
     runtime = with_relay(runtime, relay.port, templates_dir=folder)
     launched = poisoned(runtime, 3)
     with runtime.database.write() as db:
