@@ -2,33 +2,147 @@
 
 Where nobody is known there are no groups of people, only counts: of a link, a day, a label, and of the
 whole letter. One to four nearly names who it was, and of a letter to fewer than five every count does,
-nought among them. What is left when the parts that are told are subtracted from what they add up to is
-never one count alone, and never fewer than five: until that holds of every sum, and nothing hidden
-follows from all sums together, further counts are hidden, the smallest first.
+nought among them.
+
+Whatever is told is a sum of heaps. A heap is of nobody, or of five or more, and of what is in it nothing
+else is told. Counts of a few are thrown together with the noughts beside them, so that each of them may
+be nought as well, and with the last of the others, so that it may not be a few. The last, and not the
+smallest: which one it is must not depend on how large it is, or it would tell of the few.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from mailer.campaigns.models import DOWNLOAD, REGISTRATION
 from mailer.foundation.settings import TrackingMode
 from mailer.reports.hiding import FEWEST
-from mailer.reports.report import CampaignReport, Dimension, EngagementFigures, OverTime
-from mailer.reports.solving import System
+from mailer.reports.report import CampaignReport, Dimension, Engagement, EngagementFigures, OverTime
 
+LABELS = ("people", "machines", "unsure")
 _DEEDS = tuple(field.name for field in fields(EngagementFigures) if field.name != "registrations")
 """What tracking counts; who is registered is known without it."""
-_LABELS = ("people", "machines", "unsure")
-_MEASURES = ("total", *_LABELS)
-
+_HEAP = 2 * FEWEST
+"""So many are in a heap of several counts: in one of fewer, only one of them may be the few."""
+_KINDS = {"downloads": DOWNLOAD, "registration_clicks": REGISTRATION}
+_MEASURES = ("total", *LABELS)
+_PER_MOMENT = ("opens", "clicks", "registration_clicks")
 _OF_PEOPLE = frozenset({"recipients", "recipients_people", "registration_recipients"})
 _DONE_BY_PEOPLE = ("opened", "clicked", "downloaded", "registration_clicked")
-_Key = tuple[str | int, ...]
-_REST = "rest"
-"""Begins the key of what no count tells; it has to be hidden as if one did."""
-_Sum = tuple[_Key, list[_Key]]
-"""A count, and the counts that add up to it."""
+
+Counts = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClickedLink:
+    """How often a link was clicked."""
+
+    kind: str | None
+    counts: Counts
+    """By ``LABELS``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldClicks:
+    """Which clicks on an anonymous letter may be told."""
+
+    is_told: bool = False
+    """All of them together."""
+    kinds: frozenset[str] = frozenset()
+    """Of downloads and registrations: those whose clicks may be told together."""
+    links: frozenset[int] = frozenset()
+    labels: tuple[str, ...] = ()
+    labels_of_kinds: tuple[str, ...] = ()
+    labels_of_links: tuple[str, ...] = ()
+
+    def tells(self, links: Iterable[int]) -> bool:
+        """Whether the sum of these links may be told: it is where each of them is."""
+        return self.links.issuperset(links)
+
+
+def is_few(count: int | None) -> bool:
+    """Whether it nearly names who it was."""
+    return count is not None and 0 < count < FEWEST
+
+
+def tell_clicks(links: Mapping[int, ClickedLink]) -> ToldClicks:
+    """Which clicks on an anonymous letter may be told.
+
+    Args:
+        links: all that was clicked, by number; links that nobody clicked may be left out.
+    """
+    if is_few(sum(_added(link.counts for link in links.values()))):
+        return ToldClicks()
+    heaps: dict[str | None, dict[int, Counts]] = {REGISTRATION: {}, DOWNLOAD: {}, None: {}}
+    for number, link in sorted(links.items()):
+        heaps[link.kind if link.kind in heaps else None][number] = link.counts
+    for kind in (DOWNLOAD, REGISTRATION):
+        if is_few(_total(heaps[kind])):
+            heaps[None] |= heaps.pop(kind)
+    for kind in (DOWNLOAD, REGISTRATION):
+        if is_few(_total(heaps[None])) and _total(heaps.get(kind, {})):
+            heaps[None] |= heaps.pop(kind)
+    told: dict[int, Counts] = {}
+    untold: list[Counts] = []
+    for heap in heaps.values():
+        in_order = sorted(heap)
+        together = {in_order[row] for row in untold_rows([(sum(heap[n]),) for n in in_order])}
+        told |= {number: counts for number, counts in heap.items() if number not in together}
+        untold.append(_added(heap[number] for number in together))
+    by_kind = [_added(heap.values()) for heap in heaps.values()]
+    return ToldClicks(
+        is_told=True,
+        kinds=frozenset(kind for kind in heaps if kind),
+        links=frozenset(told),
+        labels=told_labels([_added(by_kind)]),
+        labels_of_kinds=told_labels(by_kind),
+        labels_of_links=told_labels([*told.values(), *untold]),
+    )
+
+
+def untold_rows(rows: Sequence[Counts]) -> set[int]:
+    """The rows that may be told only as one; none where each may be told.
+
+    Those with a few in any column, all noughts, and as many others as it takes, the last first.
+    """
+    together = {nth for nth, row in enumerate(rows) if any(map(is_few, row))}
+    if not together:
+        return together
+    together |= {nth for nth, row in enumerate(rows) if not any(row)}
+    others = [nth for nth in range(len(rows)) if nth not in together]
+    is_enough = False
+    while others and not is_enough:
+        together.add(others.pop())
+        is_enough = not any(0 < count < _HEAP for count in _added(rows[nth] for nth in together))
+    return together
+
+
+def told_labels(rows: Iterable[Counts]) -> tuple[str, ...]:
+    """By which labels rows that are told may be broken down, the same for each of them."""
+    apart = list(rows)
+    if not any(is_few(count) for row in apart for count in row):
+        return LABELS
+    if not any(is_few(people) or is_few(sum(others)) for people, *others in apart):
+        return LABELS[:1]
+    return ()
+
+
+def without_few(
+    engagement: Mapping[str, Engagement], clicks: ToldClicks, *, audience: int
+) -> dict[str, Engagement]:
+    """What was done with an anonymous letter, by deed, as it may be told."""
+    shown = {}
+    for deed, done in engagement.items():
+        if 0 < audience < FEWEST:
+            told: tuple[str, ...] = ()
+        elif deed in _KINDS:
+            told = ("total", *clicks.labels_of_kinds) if _KINDS[deed] in clicks.kinds else ()
+        elif deed == "clicks":
+            told = ("total", *clicks.labels) if clicks.is_told else ()
+        else:
+            told = () if is_few(done.total) else ("total", *told_labels([_counts(done)]))
+        shown[deed] = _only(done, told, of=_MEASURES)
+    return shown
 
 
 def hide_few(report: CampaignReport) -> CampaignReport:
@@ -38,10 +152,43 @@ def hide_few(report: CampaignReport) -> CampaignReport:
     """
     if report.about.tracking != TrackingMode.ANONYMOUS:
         return report
-    if 0 < report.delivery["audience"] < FEWEST:
-        return replace(_without(report, None), over_time=OverTime("day", []))
-    counts = _Counts(report)
-    return _without(report, counts.hide())
+    audience = report.delivery["audience"]
+    is_told = not 0 < audience < FEWEST
+    clicks = tell_clicks(_clicked(report)) if is_told else ToldClicks()
+    done = {deed: getattr(report.engagement, deed) for deed in _DEEDS}
+    links = [
+        _only(link, ("clicks", *clicks.labels_of_links) if clicks.tells({link.number}) else ())
+        for link in report.links
+    ]
+    events = []
+    for event in report.events:
+        of_event = {link.number for link in report.links if link.event == event.slug}
+        signing = {link.number for link in report.links if link.kind == REGISTRATION} & of_event
+        told = ("clicks", *clicks.labels_of_links) if clicks.tells(of_event) and is_told else ()
+        if clicks.tells(signing) and is_told:
+            told = (*told, "registration_clicks")
+        events.append(_only(event, told, of=("clicks", "registration_clicks", *LABELS)))
+    shown = without_few(done, clicks, audience=audience)
+    sums = {
+        Dimension.LINK: {link.key: link.clicks for link in links},
+        Dimension.EVENT: {event.slug: event.clicks for event in events},
+    }
+    nobody: dict[str, Any] = dict.fromkeys(_DONE_BY_PEOPLE)
+    by = {
+        dimension: [
+            replace(group, **nobody, clicks=sums.get(dimension, {}).get(group.value or ""))
+            for group in groups
+        ]
+        for dimension, groups in report.by.items()
+    }
+    return replace(
+        report,
+        engagement=replace(report.engagement, **shown),
+        links=links,
+        events=events,
+        over_time=_told_over_time(report, shown) if is_told else OverTime("day", []),
+        by=by,
+    )
 
 
 def hides_few(report: CampaignReport) -> bool:
@@ -50,183 +197,64 @@ def hides_few(report: CampaignReport) -> bool:
         getattr(figures, name) is None
         for figures, names in (
             *[(getattr(report.engagement, deed), _MEASURES) for deed in _DEEDS],
-            *[(each, ("clicks", *_LABELS)) for each in (*report.links, *report.events)],
-            *[(moment, ("opens", "clicks")) for moment in report.over_time.moments],
+            *[(link, ("clicks", *LABELS)) for link in report.links],
+            *[(event, ("clicks", "registration_clicks", *LABELS)) for event in report.events],
+            *[(moment, _PER_MOMENT) for moment in report.over_time.moments],
         )
         for name in names
     )
 
 
-class _Counts:
-    """The counts of a report, and which of them add up to which."""
-
-    def __init__(self, report: CampaignReport) -> None:
-        self.values: dict[_Key, int] = {}
-        self.sums: list[_Sum] = []
-        for deed in _DEEDS:
-            done = getattr(report.engagement, deed)
-            self._take((deed,), {measure: getattr(done, measure) for measure in _MEASURES})
-        for link in report.links:
-            labels = {label: getattr(link, label) for label in _LABELS}
-            self._take(("link", link.number), {"total": link.clicks, **labels})
-        for event in report.events:
-            labels = {label: getattr(event, label) for label in _LABELS}
-            self._take(("event", event.slug), {"total": event.clicks, **labels})
-            self.values["signing", event.slug] = event.registration_clicks or 0
-        for nth, moment in enumerate(report.over_time.moments):
-            for name in ("opens", "clicks", "registration_clicks"):
-                self.values["moment", nth, name] = getattr(moment, name) or 0
-        self._add_up(report)
-
-    def hide(self) -> set[_Key]:
-        """The counts that must not be told."""
-        few = {key for key, value in self.values.items() if 0 < value < FEWEST}
-        hidden = set(few)
-        while hidden:
-            more = {key for key in (self._one_more(sum_, hidden) for sum_ in self.sums) if key}
-            more = more or self._what_tells(few, hidden)
-            if not more:
-                break
-            hidden |= more
-        return hidden
-
-    def _what_tells(self, few: Collection[_Key], hidden: Collection[_Key]) -> set[_Key]:
-        """The smallest count of those that, put together, tell one of the few; nothing if none do."""
-        numbers: dict[_Key, int] = {}
-        parts: dict[_Key, list[frozenset[int]]] = {}
-        for key in self.values:
-            for atoms in self._expand(key):
-                found = frozenset(numbers.setdefault(atom, len(numbers)) for atom in atoms)
-                parts.setdefault(key, []).append(found)
-        told = [(key, atoms) for key, ways in parts.items() if key not in hidden for atoms in ways]
-        told = [(key, atoms) for key, atoms in told if key[0] != _REST]
-        most = [max(self.values.values())] * len(numbers)
-        system = System(most, [(atoms, self.values[key]) for key, atoms in told])
-        for key in few:
-            if system.tells(parts[key][0]):
-                related = [each for each, atoms in told if self.values[each] and atoms & parts[key][0]]
-                return {min(related, key=lambda each: self.values[each])}
-        return set()
-
-    def _expand(self, key: _Key) -> list[list[_Key]]:
-        """The smallest counts that add up to this one, in each of the ways there are."""
-        ways = [parts for whole, parts in self.sums if whole == key]
-        return [[atom for part in way for atom in self._expand(part)[0]] for way in ways] or [[key]]
-
-    def _one_more(self, sum_: _Sum, hidden: set[_Key]) -> _Key | None:
-        """What must be hidden so that this sum does not tell what is hidden in it; None if nothing."""
-        whole, parts = sum_
-        told = [part for part in parts if part not in hidden and self.values[part]]
-        untold = [self.values[part] for part in parts if part in hidden]
-        if whole in hidden:
-            is_safe = bool(untold) or not told
-        else:
-            is_safe = not untold or (len(untold) > 1 and sum(untold) >= FEWEST)
-        if is_safe:
-            return None
-        return min(told, key=lambda part: self.values[part]) if told else whole
-
-    def _take(self, key: _Key, counted: dict[str, int | None]) -> None:
-        for measure, value in counted.items():
-            self.values[*key, measure] = value or 0
-        self._sum((*key, "total"), [(*key, label) for label in _LABELS])
-
-    def _add_up(self, report: CampaignReport) -> None:
-        links = report.links
-        of_deed = {
-            "clicks": [link.number for link in links],
-            "downloads": [link.number for link in links if link.kind == DOWNLOAD],
-            "registration_clicks": [link.number for link in links if link.kind == REGISTRATION],
-        }
-        for measure in _MEASURES:
-            for deed, numbers in of_deed.items():
-                self._sum((deed, measure), [("link", number, measure) for number in numbers])
-            for event in report.events:
-                own = [("link", link.number, measure) for link in links if link.event == event.slug]
-                self._sum(("event", event.slug, measure), own)
-        for event in report.events:
-            signing = [
-                ("link", link.number, "total")
-                for link in links
-                if link.event == event.slug and link.kind == REGISTRATION
-            ]
-            self._sum(("signing", event.slug), signing)
-            self._sum(("event", event.slug, "total"), [("signing", event.slug)])
-        moments = range(len(report.over_time.moments))
-        for name in ("opens", "clicks", "registration_clicks"):
-            self._sum((name, "total"), [("moment", nth, name) for nth in moments])
-        for nth in moments:
-            self._sum(("moment", nth, "clicks"), [("moment", nth, "registration_clicks")])
-
-    def _sum(self, whole: _Key, parts: Iterable[_Key]) -> None:
-        """Note what adds up to a count; what no part of it tells is a part, too."""
-        known = list(parts)
-        rest = self.values[whole] - sum(self.values[part] for part in known)
-        if rest > 0:
-            self.values[_REST, len(self.sums)] = rest
-            known.append((_REST, len(self.sums)))
-        self.sums.append((whole, known))
+def _clicked(report: CampaignReport) -> dict[int, ClickedLink]:
+    """All clicks by link; those on none of them as if on one more."""
+    clicked = {link.number: ClickedLink(link.kind, _counts(link)) for link in report.links}
+    of_links = _added(link.counts for link in clicked.values())
+    all_clicks = _counts(report.engagement.clicks)
+    left = tuple(whole - part for whole, part in zip(all_clicks, of_links, strict=True))
+    return {0: ClickedLink(None, left), **clicked} if any(left) else clicked
 
 
-def _without(report: CampaignReport, hidden: set[_Key] | None) -> CampaignReport:
-    """The report without these counts; None: without all of them."""
-
-    def untold(key: _Key) -> bool:
-        return hidden is None or key in hidden
-
-    def shown(figures: Any, named: Mapping[str, _Key]) -> Any:
-        people = [field.name for field in fields(figures) if field.name in _OF_PEOPLE]
-        few = [name for name, key in named.items() if untold(key)]
-        return replace(figures, **dict.fromkeys((*people, *few)))
-
-    done = report.engagement
-    deeds = {
-        deed: shown(getattr(done, deed), {measure: (deed, measure) for measure in _MEASURES})
-        for deed in _DEEDS
+def _told_over_time(report: CampaignReport, shown: Mapping[str, Engagement]) -> OverTime:
+    """What was done when: of what is told of the whole letter, and where it adds up to that."""
+    moments = report.over_time.moments
+    counted = {
+        name: [getattr(moment, name) or 0 for moment in moments]
+        for name in _PER_MOMENT
+        if shown[name].total == sum(getattr(moment, name) or 0 for moment in moments)
     }
-    links = [
-        shown(
-            link,
-            {"clicks": ("link", link.number, "total")}
-            | {label: ("link", link.number, label) for label in _LABELS},
-        )
-        for link in report.links
+    all_of_them = set(range(len(moments)))
+    untold = dict.fromkeys(_PER_MOMENT, all_of_them)
+    if "opens" in counted:
+        untold["opens"] = untold_rows([(count,) for count in counted["opens"]])
+    if "clicks" in counted and "registration_clicks" in counted:
+        pairs = zip(counted["clicks"], counted["registration_clicks"], strict=True)
+        both = untold_rows([(clicks - signing, signing) for clicks, signing in pairs])
+        untold["clicks"] = untold["registration_clicks"] = both
+    if "clicks" in counted and untold["clicks"] == all_of_them:
+        untold["clicks"] = untold_rows([(count,) for count in counted["clicks"]])
+    told = [
+        _only(moment, [name for name in _PER_MOMENT if nth not in untold[name]], of=_PER_MOMENT)
+        for nth, moment in enumerate(moments)
     ]
-    events = [
-        shown(
-            event,
-            {
-                "clicks": ("event", event.slug, "total"),
-                "registration_clicks": ("signing", event.slug),
-            }
-            | {label: ("event", event.slug, label) for label in _LABELS},
-        )
-        for event in report.events
-    ]
-    moments = [
-        shown(
-            moment,
-            {name: ("moment", nth, name) for name in ("opens", "clicks", "registration_clicks")},
-        )
-        for nth, moment in enumerate(report.over_time.moments)
-    ]
-    clicks = {
-        Dimension.LINK: {link.key: link.clicks for link in links},
-        Dimension.EVENT: {event.slug: event.clicks for event in events},
-    }
-    nobody: dict[str, Any] = dict.fromkeys(_DONE_BY_PEOPLE)
-    by = {
-        dimension: [
-            replace(group, **nobody, clicks=clicks.get(dimension, {}).get(group.value or ""))
-            for group in groups
-        ]
-        for dimension, groups in report.by.items()
-    }
-    return replace(
-        report,
-        engagement=replace(done, **deeds),
-        links=links,
-        events=events,
-        over_time=replace(report.over_time, moments=moments),
-        by=by,
-    )
+    return replace(report.over_time, moments=told)
+
+
+def _only(figures: Any, told: Collection[str], *, of: Collection[str] = ("clicks", *LABELS)) -> Any:
+    """Figures of which only these are told, and nobody is known to have done anything."""
+    people = [field.name for field in fields(figures) if field.name in _OF_PEOPLE]
+    untold = [name for name in of if name not in told]
+    nothing: dict[str, Any] = dict.fromkeys((*people, *untold))
+    return replace(figures, **nothing)
+
+
+def _counts(figures: Any) -> Counts:
+    return tuple(getattr(figures, label) or 0 for label in LABELS)
+
+
+def _total(links: Mapping[int, Counts]) -> int:
+    return sum(map(sum, links.values()))
+
+
+def _added(rows: Iterable[Counts]) -> Counts:
+    """The rows column by column; three noughts for none."""
+    return tuple(map(sum, zip(*rows, strict=True))) or (0, 0, 0)

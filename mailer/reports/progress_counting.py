@@ -66,6 +66,7 @@ class Tally:
 
     campaign_id: int
     kind: TrackingKind
+    link_number: int | None
     link_kind: str | None
     event_slug: str | None
     page: str
@@ -107,7 +108,13 @@ class PeriodCounts:
 
     def tallies(self) -> list[Tally]:
         """What was done, by known people and by nobody, with letters and on public pages."""
-        by = (TrackingEvent.campaign_id, TrackingEvent.kind, Link.kind, Link.event_slug)
+        by = (
+            TrackingEvent.campaign_id,
+            TrackingEvent.kind,
+            TrackingEvent.link_number,
+            Link.kind,
+            Link.event_slug,
+        )
         known = (
             select(*by, literal("").label("page"), TrackingEvent.label, func.count())
             .outerjoin(Link, self._link_of(TrackingEvent))
@@ -115,7 +122,13 @@ class PeriodCounts:
             .group_by(*by, TrackingEvent.label)
         )
         page = case((TrackingCount.kind == TrackingKind.VISIT, TrackingCount.subject), else_="")
-        by_nobody = (TrackingCount.campaign_id, TrackingCount.kind, Link.kind, Link.event_slug)
+        by_nobody = (
+            TrackingCount.campaign_id,
+            TrackingCount.kind,
+            TrackingCount.link_number,
+            Link.kind,
+            Link.event_slug,
+        )
         nobodys = (
             select(*by_nobody, page.label("page"), TrackingCount.label, func.sum(TrackingCount.total))
             .outerjoin(Link, self._link_of(TrackingCount))
@@ -127,8 +140,8 @@ class PeriodCounts:
         )
         counted = self._db.execute(union_all(known, nobodys))
         return [
-            Tally(campaign_id, kind, link_kind, slug, name, label, int(total))
-            for campaign_id, kind, link_kind, slug, name, label, total in counted
+            Tally(campaign_id, kind, number, link_kind, slug, name, label, int(total))
+            for campaign_id, kind, number, link_kind, slug, name, label, total in counted
         ]
 
     def doers(self) -> dict[int, dict[str, tuple[int, int]]]:

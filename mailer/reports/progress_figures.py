@@ -13,6 +13,7 @@ from mailer.campaigns.models import DOWNLOAD, REGISTRATION
 from mailer.events.models import Event, EventState, RegistrationState, ReminderState
 from mailer.events.reminders import PlannedReminder
 from mailer.foundation.settings import TrackingMode
+from mailer.reports.few import ClickedLink, ToldClicks, tell_clicks, without_few
 from mailer.reports.hiding import FEWEST, REST, hide_small_groups
 from mailer.reports.nesting import Kinds
 from mailer.reports.progress import (
@@ -33,6 +34,8 @@ from recipients.models import Region, Role, Sector
 
 _Campaign = Row[int, str, str, bool, str, int]
 _KNOWS_PEOPLE = frozenset({TrackingMode.CONSENT.value, TrackingMode.PERSONAL.value})
+_AS_TOLD = (Label.PERSON, Label.MACHINE, Label.UNSURE)
+"""The labels in the order of ``few.LABELS``."""
 _ORDER: dict[Dimension, Sequence[str]] = {
     Dimension.REGION: list(Region),
     Dimension.SECTOR: list(Sector),
@@ -117,7 +120,9 @@ def _letters(
             ),
         )
         if tracking == TrackingMode.ANONYMOUS:
-            figures = replace(figures, engagement=_without_few(figures.engagement, audience))
+            told = _told_clicks(done.get(campaign_id, ()))
+            engagement = without_few(figures.engagement, told, audience=audience)
+            figures = replace(figures, engagement=engagement)
         if figures.delivery["letters"] or any(each.total for each in figures.engagement.values()):
             row = _Row(figures, audience, tracking in _KNOWS_PEOPLE)
             rows.setdefault((automatic, figures.name), []).append(row)
@@ -146,24 +151,17 @@ def _engagement(
     return engagement
 
 
-def _without_few(engagement: Mapping[str, Engagement], audience: int) -> dict[str, Engagement]:
-    """An anonymous letter's engagement without what fewer than five did; nor is that part of any sum.
-
-    Of a letter to fewer than five nothing is told (see ``few``).
-    """
-    told = {}
-    for doing, done in engagement.items():
-        labels = (done.people, done.machines, done.unsure)
-        if audience < FEWEST or _is_few(done.total):
-            done = replace(done, total=None)  # noqa: PLW2901
-        if done.total is None or any(map(_is_few, labels)):
-            done = replace(done, people=None, machines=None, unsure=None)  # noqa: PLW2901
-        told[doing] = done
-    return told
-
-
-def _is_few(count: int | None) -> bool:
-    return count is not None and 0 < count < FEWEST
+def _told_clicks(tallies: Iterable[Tally]) -> ToldClicks:
+    """Which clicks of an anonymous letter may be told, of those in the period."""
+    of_links: dict[int, list[Tally]] = {}
+    for tally in filter(_IS_DOING["clicks"], tallies):
+        of_links.setdefault(tally.link_number or 0, []).append(tally)
+    return tell_clicks(
+        {
+            number: ClickedLink(same[0].link_kind, tuple(_by_label(same)[label] for label in _AS_TOLD))
+            for number, same in of_links.items()
+        }
+    )
 
 
 def _by_label(tallies: Iterable[Tally]) -> dict[Label, int]:
@@ -312,24 +310,20 @@ def _events(
 
 
 def _event_clicks(campaigns: Iterable[_Campaign], tallies: Iterable[Tally]) -> Counter[str | None]:
-    """By event: clicks on the links to register by.
-
-    An anonymous letter's are left out where fewer than five are of one event, or it went to fewer than
-    five: those of its other events would tell of these.
-    """
-    anonymous = {
-        campaign_id: audience
-        for campaign_id, _, _, _, tracking, audience in campaigns
-        if tracking == TrackingMode.ANONYMOUS
-    }
-    of_letters: dict[int, Counter[str | None]] = {}
-    for tally in filter(_IS_DOING["registration_clicks"], tallies):
-        of_letters.setdefault(tally.campaign_id, Counter())[tally.event_slug] += tally.total
+    """By event: clicks on the links to register by; of an anonymous letter, where they may be told."""
+    clicked: dict[int, list[Tally]] = {}
+    for tally in filter(_IS_DOING["clicks"], tallies):
+        clicked.setdefault(tally.campaign_id, []).append(tally)
     clicks: Counter[str | None] = Counter()
-    for campaign_id, clicked in of_letters.items():
-        audience = anonymous.get(campaign_id)
-        if audience is None or (audience >= FEWEST and not any(map(_is_few, clicked.values()))):
-            clicks += clicked
+    for campaign_id, _, _, _, tracking, audience in campaigns:
+        done = clicked.get(campaign_id, [])
+        signing = list(filter(_IS_DOING["registration_clicks"], done))
+        if tracking == TrackingMode.ANONYMOUS:
+            told = _told_clicks(done) if audience >= FEWEST else ToldClicks()
+            untold = {tally.event_slug for tally in signing if not told.tells({tally.link_number or 0})}
+            signing = [tally for tally in signing if tally.event_slug not in untold]
+        for tally in signing:
+            clicks[tally.event_slug] += tally.total
     return clicks
 
 

@@ -34,10 +34,18 @@ from mailer.reports.report import (
 )
 from mailer.reports.solving import System
 from mailer.reports.spreadsheet import write_spreadsheet
+from mailer.reports.standings import event_standings
 from mailer.tracking.models import Label, TrackingKind
 from tests.conftest import NOW
 from tests.events.making import ZONE
-from tests.reports.factories import act, deliver, make_campaign, make_link, make_recipient
+from tests.reports.factories import (
+    act,
+    deliver,
+    make_campaign,
+    make_event,
+    make_link,
+    make_recipient,
+)
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 OPEN, CLICK = TrackingKind.OPEN, TrackingKind.CLICK
@@ -101,9 +109,9 @@ def test_one_to_four_are_not_told_and_nought_is(db: Session) -> None:
 
     done = tell(db, campaign).engagement
 
-    assert (done.opens.total, done.opens.people, done.opens.machines) == (None, None, 0)
+    assert (done.opens.total, done.opens.people, done.opens.machines) == (None, None, None)
     assert done.unsubscribes.total is None
-    assert (done.clicks.total, done.downloads.total) == (0, 0)
+    assert (done.clicks.total, done.downloads.total, done.clicks.machines) == (0, 0, 0)
 
 
 def test_what_is_hidden_is_not_what_is_left_over(db: Session) -> None:
@@ -114,10 +122,58 @@ def test_what_is_hidden_is_not_what_is_left_over(db: Session) -> None:
 
     report = tell(db, campaign)
 
-    assert [link.clicks for link in report.links] == [None, None, 20, 0]
+    assert [link.clicks for link in report.links] == [None, 9, None, None]
     assert report.engagement.clicks.total == 31
-    assert [group.clicks for group in report.by[Dimension.LINK]] == [None, None, 20, 0]
-    assert link_clicks(db, campaign, now=NOW, zone=ZONE) == {1: None, 2: None, 3: 20, 4: 0}
+    assert [group.clicks for group in report.by[Dimension.LINK]] == [None, 9, None, None]
+    assert link_clicks(db, campaign, now=NOW, zone=ZONE) == {1: None, 2: 9, 3: None, 4: None}
+
+
+def test_counts_that_are_hidden_together_may_each_be_nought(db: Session) -> None:
+    campaign = send(db, 90)
+    links = [make_link(db, campaign, f"side-{number}") for number in range(8)]
+    for link, often in zip(links, (1, 1, 1, 60, 1, 1, 0, 70), strict=True):
+        click(db, campaign, link, often)
+    for days, often in enumerate((20, 10, 1, 1, 0, 1, 1, 1)):
+        for _ in range(often):
+            act(db, campaign, OPEN, at=NOW + timedelta(days=days))
+
+    report = tell(db, campaign)
+
+    told = [None, None, None, 60, None, None, None, None]
+    assert [link.clicks for link in report.links] == told
+    assert [moment.opens for moment in report.over_time.moments] == [20] + [None] * 7
+
+
+def test_a_sum_of_links_is_told_where_the_rest_is_no_few(db: Session) -> None:
+    campaign = send(db, 90)
+    for number, (kind, often) in enumerate(
+        (("registration", 30), ("registration", 3), ("registration", 9), ("download", 2), ("link", 7))
+    ):
+        slug = f"moede-{number}"
+        event = slug if kind == "registration" else None
+        click(db, campaign, make_link(db, campaign, slug, kind=kind, event=event), often)
+
+    report = tell(db, campaign)
+
+    done = report.engagement
+    assert [link.clicks for link in report.links] == [30, None, None, None, None]
+    assert (done.clicks.total, done.registration_clicks.total, done.downloads.total) == (51, 42, None)
+    assert [event.registration_clicks for event in report.events] == [30, None, None]
+
+
+def test_hidden_moments_are_said_to_be_hidden(db: Session) -> None:
+    campaign = send(db, 99)
+    signing = make_link(db, campaign, "r", kind="registration", event="a")
+    other = make_link(db, campaign, "l")
+    for link, days, often in ((signing, 0, 40), (other, 0, 20), (signing, 1, 2), (other, 1, 10)):
+        for _ in range(often):
+            act(db, campaign, CLICK, link=link, at=NOW + timedelta(days=days))
+
+    report = tell(db, campaign)
+
+    assert [link.clicks for link in report.links] == [42, 30]
+    assert [moment.registration_clicks for moment in report.over_time.moments] == [None, None]
+    assert hides_few(report)
 
 
 def test_a_label_of_a_few_takes_another_with_it(db: Session) -> None:
@@ -209,7 +265,184 @@ def test_the_parties_report_leaves_it_out_of_its_sums(db: Session) -> None:
     assert set(told.values()) == {None, 20}
 
 
+def letters_told_apart(db: Session) -> list[Campaign]:
+    """Letters of which something is hidden, each in a way of its own."""
+    kinds = (("registration", "a"), ("registration", "b"), ("registration", "b"), ("download", None))
+    campaigns = []
+    for nth, often in enumerate(
+        ((30, 0, 0, 2), (30, 3, 6, 0), (30, 0, 1, 40), (30, 9, 0, 7), (2, 0, 0, 0))
+    ):
+        campaign = send(db, 30, name=f"brev-{nth}")
+        for number, ((kind, event), count) in enumerate(zip(kinds, often, strict=True)):
+            link = make_link(db, campaign, f"l{number}", kind=kind, event=event)
+            click(db, campaign, link, count)
+        campaigns.append(campaign)
+    return campaigns
+
+
+def test_the_parties_report_tells_of_whole_letters_what_their_reports_tell(db: Session) -> None:
+    reports = {campaign.name: tell(db, campaign) for campaign in letters_told_apart(db)}
+    period = Period(date(2014, 3, 1), date(2014, 4, 1), ZONE)
+    progress = progress_report(db, period, now=datetime(2014, 4, 2, tzinfo=ZONE))
+
+    for letter in progress.letters:
+        for deed, done in letter.engagement.items():
+            assert done == getattr(reports[letter.name].engagement, deed), (letter.name, deed)
+    hidden = {name: report.engagement.registration_clicks.total for name, report in reports.items()}
+    assert hidden == {"brev-0": None, "brev-1": 39, "brev-2": 31, "brev-3": 39, "brev-4": None}
+
+
+def test_nowhere_is_more_told_of_an_event_than_by_the_letters(db: Session) -> None:
+    """Of b, brev-3 tells all; brev-1 and brev-2 tell of none of b's links."""
+    for slug in "ab":
+        make_event(db, slug, slug)
+    reports = [tell(db, campaign) for campaign in letters_told_apart(db)]
+    told: dict[str, int] = {"a": 0, "b": 0}
+    for event in (event for report in reports for event in report.events):
+        told[event.slug] += event.registration_clicks or 0
+
+    clicks = {standing.event.slug: standing.clicks for standing in event_standings(db)}
+    period = Period(date(2014, 3, 1), date(2014, 4, 1), ZONE)
+    progress = progress_report(db, period, now=datetime(2014, 4, 2, tzinfo=ZONE))
+
+    assert {slug: each.total for slug, each in clicks.items()} == told
+    assert {event.slug: event.registration_clicks for event in progress.events} == told
+    assert [clicks[slug].untold for slug in "ab"] == [True, True]
+    assert told == {"a": 30, "b": 9}
+
+
+@pytest.mark.parametrize("tracking", ["consent", "personal"])
+def test_where_people_may_be_known_an_events_clicks_are_told(db: Session, tracking: str) -> None:
+    make_event(db, "a", "a")
+    campaign = send(db, 6, tracking=tracking)
+    click(db, campaign, make_link(db, campaign, "r", kind="registration", event="a"), 1)
+
+    (standing,) = event_standings(db)
+
+    assert (standing.clicks.total, standing.clicks.untold) == (1, False)
+
+
 # Nothing can be worked out, whatever the counts are.
+
+
+def spread(most: int, cells: int) -> Iterator[tuple[int, ...]]:
+    """Every way to have done something up to that often, in so many cells."""
+    if cells == 1:
+        yield from ((count,) for count in range(most + 1))
+        return
+    for count in range(most + 1):
+        yield from ((count, *others) for others in spread(most - count, cells - 1))
+
+
+def counted(
+    kinds: tuple[str, ...], cells: list[tuple[int, ...]], days: list[tuple[int, int, int]]
+) -> CampaignReport:
+    """The report of a letter.
+
+    Args:
+        kinds: of the links, those to register by at one event.
+        cells: by link, its clicks by label.
+        days: opens, clicks and registration clicks.
+    """
+    links = [
+        LinkFigures(
+            n, f"l{n}", kind, "a" if kind == "registration" else None, "/", sum(cell), None, *cell
+        )
+        for n, (kind, cell) in enumerate(zip(kinds, cells, strict=True), start=1)
+    ]
+
+    def of(*wanted: str) -> tuple[int, ...]:
+        return added([cell for cell, kind in zip(cells, kinds, strict=True) if kind in wanted])
+
+    signing, empty = of("registration"), engagement((0, 0, 0))
+    moments = [Moment(NOW + timedelta(days=n), *day) for n, day in enumerate(days)]
+    opens = sum(day[0] for day in days)
+    done = EngagementFigures(
+        opens=engagement((opens, 0, 0)),
+        clicks=engagement(of("link", "download", "registration")),
+        downloads=engagement(of("download")),
+        registration_clicks=engagement(signing),
+        registrations=empty,
+        unsubscribes=empty,
+        views=empty,
+    )
+    event = EventFigures(
+        "a",
+        "a",
+        None,
+        None,
+        None,
+        None,
+        sum(signing),
+        None,
+        sum(signing),
+        None,
+        0,
+        0,
+        0,
+        0,
+        [],
+        *signing,
+    )
+    about = About("b", "b", None, "finished", "anonymous", False, None, None, None, NOW, "UTC")
+    return CampaignReport(
+        about, {"audience": 99}, done, [event], links, {}, OverTime("day", moments), Reach(empty, 0, [])
+    )
+
+
+def by_links(*kinds: str) -> Iterator[CampaignReport]:
+    for often in spread(18 if len(kinds) < 4 else 14, len(kinds)):
+        yield counted(kinds, [(count, 0, 0) for count in often], [])
+
+
+def by_labels(*kinds: str) -> Iterator[CampaignReport]:
+    for often in spread(8, 3 * len(kinds)):
+        yield counted(kinds, [often[n : n + 3] for n in range(0, len(often), 3)], [])
+
+
+def by_days(days: int) -> Iterator[CampaignReport]:
+    for often in spread(18, days):
+        yield counted(("link",), [(0, 0, 0)], [(count, 0, 0) for count in often])
+
+
+def by_days_and_kinds(days: int) -> Iterator[CampaignReport]:
+    for often in spread(14, 2 * days):
+        signing, others = often[:days], often[days:]
+        yield counted(
+            ("registration", "link"),
+            [(sum(signing), 0, 0), (sum(others), 0, 0)],
+            [(0, one + other, one) for one, other in zip(signing, others, strict=True)],
+        )
+
+
+@pytest.mark.parametrize(
+    "populations",
+    [
+        by_links("link", "link", "link"),
+        by_links("registration", "download", "link"),
+        by_links("registration", "registration", "download"),
+        by_links("registration", "download", "link", "link"),
+        by_labels("link", "link"),
+        by_labels("registration", "download"),
+        by_days(3),
+        by_days_and_kinds(2),
+    ],
+)
+def test_every_few_might_have_been_others(populations: Iterator[CampaignReport]) -> None:
+    """Another population, by the same rules, is told the same, and has another number there."""
+    told_alike: dict[tuple[int | None, ...], list[tuple[int | None, ...]]] = {}
+    for population in populations:
+        told = tuple(measured(hide_few(population)))
+        told_alike.setdefault(told, []).append(tuple(measured(population)))
+
+    assert len(told_alike) > 1
+    for told, alike in told_alike.items():
+        assert not [count for count in told if count is not None and 0 < count < FEWEST]
+        for figure, might_be in zip(told, zip(*alike, strict=True), strict=True):
+            if figure is None and any(0 < (count or 0) < FEWEST for count in might_be):
+                assert len(set(might_be)) > 1
+            elif figure is not None:
+                assert set(might_be) == {figure}
 
 
 def engagement(counts: tuple[int, ...]) -> Engagement:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mailer.campaigns.models import Campaign
 from mailer.events.audiences import AudienceRule
 from mailer.events.catalogue import find_event
 from mailer.events.changes import update_event
@@ -25,8 +26,10 @@ from mailer.events.models import (
 from mailer.events.reasons import Reason, ReasonKind
 from mailer.events.requests import request_reminder
 from mailer.reports.small_numbers import people
+from mailer.reports.standings import Clicks
 from mailer.runtime import Runtime
-from mailer.tracking.models import Label, TrackingEvent, TrackingKind
+from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
+from mailer.web.staff.event_views import tell_clicks
 from mailer.web.staff.event_words import audience, in_utc, value_of, why
 from recipients.models import Recipient
 from tests.conftest import NOW
@@ -246,6 +249,42 @@ def test_an_event_tells_seats_and_clicks_and_no_names(signed_in: Staff, mailing:
         assert "Kim Hansen" not in text
     assert '<dd class="value">6</dd><dd>af 6 pladser</dd>' in page
     assert '<dd class="value">3</dd><dd>i færre end 5 breve' in page
+
+
+@pytest.mark.parametrize(("audience", "told"), [(4, "–"), (40, "30")])
+def test_clicks_on_an_anonymous_letter_that_tell_of_a_few_are_left_out(
+    signed_in: Staff, mailing: Mailing, audience: int, told: str
+) -> None:
+    with mailing.runtime.database.write() as db:
+        campaign = db.get_one(Campaign, mailing.campaign_id)
+        campaign.tracking, campaign.audience = "anonymous", audience
+        db.add(
+            TrackingCount(
+                campaign_id=campaign.id,
+                day=NOW.date(),
+                kind=TrackingKind.CLICK,
+                link_number=2,
+                subject="",
+                label=Label.PERSON,
+                reason="test",
+                total=30,
+            )
+        )
+    listed = read(signed_in, "/staff/events")
+    page = read(signed_in, "/staff/events/midtjylland")
+
+    row = listed.partition('href="/staff/events/midtjylland"')[2].partition("</tr>")[0]
+    assert re.findall(r"<td>([^<]*)", row)[3] == told
+    assert f'<dd class="value">{told}</dd><dd>i 0 breve' in page
+    for text in (listed, page):
+        left_out = re.search(r"anonyme breve( er)? udeladt", text)
+        assert bool(left_out) is (told == "–")
+
+
+def test_a_sum_without_some_letters_clicks_is_said_to_be_one() -> None:
+    assert tell_clicks(Clicks(1230, 9)) == "1.230"
+    assert tell_clicks(Clicks(1230, 9, untold=True)) == "mindst 1.230"
+    assert tell_clicks(Clicks(0, 0, untold=True)) == "–"
 
 
 def test_what_is_missing_stands_with_the_event(signed_in: Staff, mailing: Mailing) -> None:

@@ -9,7 +9,7 @@ from mailer.events.models import EventState, ReminderState
 from mailer.reports import danish
 from mailer.reports.danish import clean, number
 from mailer.reports.small_numbers import people, roughly
-from mailer.reports.standings import Change, Standing
+from mailer.reports.standings import Change, Clicks, Standing
 from mailer.web.staff.event_figures import EventLook, Plan
 from mailer.web.staff.event_words import (
     EVENT_STATES,
@@ -38,6 +38,8 @@ class EventRow:
     waiting: str
     capacity: str
     clicks: str
+    untold: bool
+    """Clicks of anonymous letters are left out."""
     next_reminder: str
     blocked: int
     """Reminders that lack something."""
@@ -49,6 +51,8 @@ class EventsView:
 
     coming: Sequence[EventRow]
     over: Sequence[EventRow]
+    untold: bool
+    """Clicks of anonymous letters are left out of some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ def view_events(standings: Sequence[Standing], plan: Plan) -> EventsView:
     return EventsView(
         coming=[row for has_passed, row in rows if not has_passed],
         over=[row for has_passed, row in reversed(rows) if has_passed],
+        untold=any(row.untold for _, row in rows),
     )
 
 
@@ -129,10 +134,18 @@ def _view_row(standing: Standing, plan: Plan) -> EventRow:
         seated=people(seats.seated),
         waiting=people(seats.waiting),
         capacity=number(event.capacity) if event.capacity else "–",
-        clicks=number(standing.clicks.total),
+        clicks=tell_clicks(standing.clicks),
+        untold=standing.clicks.untold,
         next_reminder=danish.day(coming[0].local_time) if coming else "–",
         blocked=sum(each.state is ReminderState.BLOCKED for each in ours),
     )
+
+
+def tell_clicks(clicks: Clicks) -> str:
+    """Clicks on the links to register by; a dash where none of them may be told."""
+    if not clicks.untold:
+        return number(clicks.total)
+    return f"mindst {number(clicks.total)}" if clicks.total else "–"
 
 
 def _registration(standing: Standing) -> str:

@@ -81,9 +81,9 @@ class CampaignView:
     proof: ProofView | None
     figures: Sequence[Figure]
     too_few: bool
+    """The whole audience is too small a group for what its people did to be shown."""
     hides_few: bool
     """Counts of an anonymous letter are left out."""
-    """The whole audience is too small a group for what its people did to be shown."""
     funnel: Section | None
     labels: Table | None
     states: Section | None
