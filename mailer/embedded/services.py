@@ -18,7 +18,7 @@ LOOPBACK = "127.0.0.1"
 QUEUES = ("sending", "reminders")
 MAILER = (sys.executable, "-m", "mailer.cli")
 _CELERY = (sys.executable, "-m", "celery")
-_WORKER = (sys.executable, "-m", "mailer.tasks.worker_command")
+_WORKER = (sys.executable, "-m", "mailer.tasks.celery_worker")
 """The same for a worker alone: in memory it is smaller."""
 
 

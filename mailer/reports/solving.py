@@ -7,6 +7,11 @@ from itertools import combinations
 _PRIME = 2**61 - 1
 """Reckoning is modulo this: quick, and exact for all but one system in billions of billions."""
 
+_MOST_TIMES = 60
+"""A small whole number; many fractions become one when taken so many times at most."""
+_MOST_ROUNDS = 10
+"""Bounds narrow each other in a few rounds, or step by step for ever."""
+
 Row = dict[int, int]
 """Number of an unknown, and how many times it is taken."""
 
@@ -16,18 +21,21 @@ class System:
 
     def __init__(self, most: Sequence[int], sums: Iterable[tuple[Collection[int], int]]) -> None:
         self._fixed: dict[int, int] = {}
-        """Unknowns that can only be nought or the most they may be, since a sum is."""
+        """Unknowns that can be but one number."""
         self._most = most
+        self._low, self._high = [0] * len(most), list(most)
+        """Between which numbers each unknown must lie."""
         self._pivots: dict[int, tuple[Row, int]] = {}
         known = sorted(sums, key=lambda known: len(known[0]))
         while True:
             before = len(self._fixed)
             self._eliminate(known)
-            for unknowns, total in known:
-                self._fix(dict.fromkeys(unknowns, 1), total)
-            for row, total in self._pivots.values():
-                self._fix(row, total)
-            self._fix_differences(known)
+            rows = [(dict.fromkeys(unknowns, 1), total) for unknowns, total in known]
+            rows += [_in_whole_numbers(row, total) for row, total in self._pivots.values()]
+            for _ in range(_MOST_ROUNDS):
+                if not any([self._narrow(row, total) for row, total in rows]):  # noqa: C419 - all of them
+                    break
+            self._narrow_differences(known)
             if len(self._fixed) == before:
                 return
 
@@ -68,20 +76,29 @@ class System:
                     left.pop(each, None)
         return left, total
 
-    def _fix(self, row: Mapping[int, int], total: int) -> None:
-        """Fix the unknowns of a sum that is as small, or as large, as it can be."""
-        times = {number: _signed(often) for number, often in row.items()}
-        left = _signed(total - sum(self._fixed.get(n, 0) * often for n, often in times.items()))
-        free = {number: often for number, often in times.items() if number not in self._fixed}
-        least = sum(often * self._most[number] for number, often in free.items() if often < 0)
-        highest = sum(often * self._most[number] for number, often in free.items() if often > 0)
-        if left in {least, highest}:
-            for number, often in free.items():
-                is_nought = (often > 0) == (left == least)
-                self._fixed[number] = 0 if is_nought else self._most[number]
+    def _narrow(self, row: Mapping[int, int], total: int) -> bool:
+        """Narrow the unknowns of a sum by what the others leave for each; whether any was."""
+        ends = []
+        for number, often in row.items():
+            one, other = often * self._low[number], often * self._high[number]
+            ends.append((number, often, min(one, other), max(one, other)))
+        least, highest = sum(each[2] for each in ends), sum(each[3] for each in ends)
+        narrowed = False
+        for number, often, low, high in ends:
+            part = (total - (highest - high), total - (least - low))
+            one, other = part if often > 0 else part[::-1]
+            lowest = max(self._low[number], -(-one // often))
+            most = min(self._high[number], other // often)
+            if (lowest, most) == (self._low[number], self._high[number]) or lowest > most:
+                continue
+            self._low[number], self._high[number] = lowest, most
+            narrowed = True
+            if lowest == most:
+                self._fixed[number] = lowest
+        return narrowed
 
-    def _fix_differences(self, known: Sequence[tuple[Collection[int], int]]) -> None:
-        """Fix what two sums that share unknowns tell when one is subtracted from the other."""
+    def _narrow_differences(self, known: Sequence[tuple[Collection[int], int]]) -> None:
+        """Narrow what two sums that share unknowns tell when one is subtracted from the other."""
         free: list[set[int]] = []
         sums_of: dict[int, list[int]] = {}
         for nth, (unknowns, _) in enumerate(known):
@@ -100,7 +117,20 @@ class System:
             difference = left[one] - left[other]
             if difference in {most[one] - both, both - most[other]}:
                 row = dict.fromkeys(free[one] - free[other], 1)
-                self._fix(row | dict.fromkeys(free[other] - free[one], -1), difference)
+                self._narrow(row | dict.fromkeys(free[other] - free[one], -1), difference)
+
+
+def _in_whole_numbers(row: Row, total: int) -> tuple[Row, int]:
+    """The sum so many times that every number in it is taken a small whole number of times.
+
+    What is taken half a time is, modulo the prime, taken very often, and tells nothing of bounds. A sum
+    of other fractions is left out.
+    """
+    for times in range(1, _MOST_TIMES + 1):
+        whole = {number: _signed(often * times) for number, often in row.items()}
+        if all(abs(often) <= _MOST_TIMES for often in whole.values()):
+            return whole, _signed(total * times)
+    return {}, 0
 
 
 def _signed(number: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from itertools import compress, product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
@@ -156,6 +156,27 @@ def test_no_hidden_figure_of_two_tables_can_be_worked_out(people: People) -> Non
     assert hidden_but_certain(people) == []
 
 
+NO_HALVES = People(
+    [Dimension.REGION, Dimension.ORGANISATION, Dimension.DOMAIN],
+    {
+        ("nord", "a", "q"): 2,
+        ("nord", "b", "p"): 7,
+        ("syd", "a", "p"): 7,
+        ("syd", "c", "q"): 8,
+        ("nord", "a", "p"): 1,
+    },
+    {
+        ("nord", "a", "q"): 0,
+        ("nord", "b", "p"): 5,
+        ("syd", "a", "p"): 5,
+        ("syd", "c", "q"): 5,
+        ("nord", "a", "p"): 0,
+    },
+)
+"""Twice the first and once the last make nought together."""
+
+
+@example(NO_HALVES)
 @settings(max_examples=300)
 @given(populations(3))
 def test_no_hidden_figure_of_three_tables_can_be_worked_out(people: People) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mailer.tasks import worker_command
+from mailer.tasks import celery_worker
 
 ROOT = Path(__file__).parents[2]
 NOT_FOR_SENDING = (
@@ -22,7 +22,7 @@ NOT_FOR_SENDING = (
 )
 _LOADED = """
 import json, sys
-import mailer.tasks.worker_command
+import mailer.tasks.celery_worker
 from worker import app
 app.loader.import_default_modules()
 print(json.dumps({"tasks": list(app.tasks), "modules": list(sys.modules)}))
@@ -80,8 +80,8 @@ def test_what_is_loaded_before_the_fork_is_out_of_the_collectors_sight(tmp_path:
 @pytest.mark.parametrize(
     "command",
     [
-        ("-m", "mailer.tasks.worker_command"),
-        (worker_command.__file__,),  # so a worker that is told to begin anew (SIGHUP) calls itself
+        ("-m", "mailer.tasks.celery_worker"),
+        (celery_worker.__file__,),  # so a worker that is told to begin anew (SIGHUP) calls itself
         ("-m", "celery"),
     ],
 )
@@ -95,7 +95,7 @@ def test_a_worker_is_begun_by_its_module_and_by_its_file(
 
 def test_a_workers_options_are_read_from_the_environment_as_by_celery(tmp_path: Path) -> None:
     wrong = {"CELERY_WORKER_CONCURRENCY": "many"}
-    for module in ("celery", "mailer.tasks.worker_command"):
+    for module in ("celery", "mailer.tasks.celery_worker"):
         with pytest.raises(subprocess.CalledProcessError) as refused:
             python("-m", module, "-A", "worker", "worker", folder=tmp_path, **wrong)
 

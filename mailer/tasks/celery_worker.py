@@ -1,9 +1,9 @@
-"""``python -m mailer.tasks.worker_command -A worker worker``: Celery's command line, its worker alone.
+"""``python -m mailer.tasks.celery_worker -A worker worker``: Celery's command line, its worker alone.
 
 ``celery -A worker worker`` begins the same, but loads every other command first, one of them a shell
 with all that it needs: 6 MB that each process of the pool then holds.
 
-On SIGHUP a worker begins anew as ``python worker_command.py``, with this folder first in the path: no
+On SIGHUP a worker begins anew as ``python celery_worker.py``, with this folder first in the path: no
 module in it may bear the name of one that is needed from elsewhere.
 """
 
