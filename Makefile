@@ -1,6 +1,6 @@
 # One word for each habit. Needs only Python 3.11 or newer and make.
-# The system's Python first: distributions build theirs with profile-guided optimisation, which is worth
-# a third of a worker's time (docs/decisions/0016-the-systems-python.md).
+# The system's Python first: distributions build theirs with profile-guided optimisation
+# (docs/decisions/0016-the-systems-python.md).
 FITS := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(FITS)' 2>/dev/null && echo /usr/bin/)python3
 VENV := .venv
