@@ -20,7 +20,7 @@ LONGEST_WAIT_SECONDS = 60.0
 _REFILL_SECONDS = 0.1
 """About so much of this process's share is asked for at a time."""
 _LEAST_REFILL_SECONDS = 0.01
-_MOST_AT_A_TIME = 200
+_MOST_AT_A_TIME = 1_000
 _KEPT_SECONDS = 1.0
 """What was not used for so long is gone: a pause is never made up for."""
 _LATE_SECONDS = 0.1
