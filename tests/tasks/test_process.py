@@ -27,6 +27,13 @@ from worker import app
 app.loader.import_default_modules()
 print(json.dumps({"tasks": list(app.tasks), "modules": list(sys.modules)}))
 """
+_BEGUN = """
+import json, runpy, sys
+try:
+    runpy.run_module("mailer.tasks.celery_worker", run_name="__main__", alter_sys=True)
+finally:
+    print(json.dumps(list(sys.modules)))
+"""
 _FORKED = """
 import gc, json, os
 from celery.signals import worker_before_create_process, worker_process_init
@@ -91,6 +98,14 @@ def test_a_worker_is_begun_by_its_module_and_by_its_file(
     told = python(*command, "-A", "worker", "worker", "--help", folder=tmp_path)
 
     assert "--concurrency" in told
+
+
+def test_a_worker_prints_errors_without_what_would_colour_them(tmp_path: Path) -> None:
+    told = python("-c", _BEGUN, "-A", "worker", "worker", "--help", folder=tmp_path)
+    loaded = json.loads(told.splitlines()[-1])
+
+    assert "structlog.dev" in loaded
+    assert "rich.console" not in loaded
 
 
 def test_a_workers_options_are_read_from_the_environment_as_by_celery(tmp_path: Path) -> None:
