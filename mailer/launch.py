@@ -26,17 +26,22 @@ from mailer.sending.preflight import NOBODY, try_samples
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.proving import TooManyKinds, prove_letter
 from mailer.sending.tools import LaunchTools
-from mailer.sending.verdicts import stamp_of
+from mailer.sending.verdicts import Stamp, stamp_of
 from mailer.sending.withholding import is_withheld
 from recipients.runs import require_no_import_running
 from recipients.segments import find_segment, select_segment
 
 _MOST_TOLD = 3
+_OUTDATED = "the letter or its recipients have changed since they were looked at"
 _AT_ONCE = Wishes()
 
 
 class NotProved(LaunchRefused):
     """A preflight has to look at the letter first: it is of too many kinds to prove here."""
+
+
+class ProofOutdated(LaunchRefused):
+    """The letter or its readers are not those that were looked at; the transaction is to be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Launched:
 class Proof:
     """Copies of a letter were looked at, and it may leave."""
 
-    stamp: str
+    stamp: Stamp
     """Of the letter and its readers as they were: the proof is of no others."""
     notes: tuple[str, ...]
     """What an administrator may want to know, though nothing is wrong."""
@@ -90,6 +95,7 @@ def prove_launch(tools: LaunchTools, db: Session, campaign: Campaign, *, now: da
     It takes seconds, in which nobody has to wait for it: the launch writes, and need not look again.
 
     Args:
+        db: a snapshot, so that all is said of the same recipients.
         now: the clock people see.
 
     Raises:
@@ -119,8 +125,7 @@ def launch_campaign(
         now: the clock people see.
         at: when to begin, on that clock; at once if it is past or None.
         wishes: over how long the letters are spread, and when they may leave at all.
-        proof: ``prove_launch``'s; where there is none, or one of another letter or other readers, the
-            letter is looked at here.
+        proof: ``prove_launch``'s; where there is none, the letter is looked at here.
 
     Raises:
         NotAllowedNow: the campaign is no draft.
@@ -129,6 +134,7 @@ def launch_campaign(
         LetterNotFound, LetterError: a part of the letter is missing, or is no template.
         LaunchRefused: it would reach nobody, invite to events that are over, or read wrong to somebody.
         NotProved: as that, because a preflight has to look at the letter first.
+        ProofOutdated: as that, because the proof is of another letter, or not of all its readers.
         BadTimetable: it would take more than a year.
     """
     _require_draft(campaign)
@@ -136,12 +142,16 @@ def launch_campaign(
     letter, notes = prepare_launch(tools, db, campaign, now=now)
     rule = _rule_of(db, campaign)
     audience = Audience(campaign.id, rule, frozen=False)
-    if proof is not None and proof.stamp == stamp_of(db, tools.letters.settings, letter, audience):
+    if proof is None:
+        notes += _prove(tools, db, campaign, letter, audience)
+    elif proof.stamp.covers(stamp_of(db, tools.settings, letter, audience)):
         notes += proof.notes
     else:
-        notes += _prove(tools, db, campaign, letter, audience)
+        raise ProofOutdated(_OUTDATED)
     recipients = select_segment(rule)
     letters = _freeze(tools, db, campaign, letter, recipients, now=now, at=at, wishes=wishes)
+    if proof is not None and not proof.stamp.left_out.issubset(db.scalars(audience.left_out())):
+        raise ProofOutdated(_OUTDATED)  # somebody gets mail again since a moment ago
     if letters == 0:
         raise LaunchRefused(NOBODY)
     parts, first_at, last_at = db.execute(

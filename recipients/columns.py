@@ -92,6 +92,8 @@ _HEADINGS: dict[Column, tuple[str, ...]] = {
         "consent",
     ),
 }
+_UNCERTAIN = frozenset({"samtykke", "consent"})
+"""Headings that in most lists mean consent to being written to: a yes there is none to being tracked."""
 _BY_HEADING = {
     fold(heading).replace(" ", ""): (place, column)
     for column, headings in _HEADINGS.items()
@@ -107,6 +109,9 @@ class Layout:
     columns: Mapping[Column, int]
     extras: tuple[tuple[int, str], ...]
     """Columns nobody knows, with the key they get among the attributes."""
+    uncertain: str | None = None
+    """The heading of the column about tracking, where it may be about something else: a no holds, a yes
+    is none."""
 
     def attribute_key(self, column: Column) -> str:
         """The key under which a column's text is kept that is none of the stored words."""
@@ -148,7 +153,11 @@ def recognise(headings: Sequence[str], mapping: Mapping[Column, str]) -> Layout:
         for index, heading in enumerate(headings)
         if index not in skipped
     )
-    return Layout(tuple(headings), columns, extras)
+    uncertain = None
+    if Column.TRACKING in columns and Column.TRACKING not in mapping:
+        index = columns[Column.TRACKING]
+        uncertain = headings[index] if compact[index] in _UNCERTAIN else None
+    return Layout(tuple(headings), columns, extras, uncertain)
 
 
 def count_known(headings: Sequence[str], mapping: Mapping[Column, str]) -> int:

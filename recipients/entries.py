@@ -88,6 +88,7 @@ def read_entry(cells: Sequence[str], layout: Layout, *, source: str | None = Non
     confederation = _find_word(said, Column.CONFEDERATION, find_confederation, layout, kept)
     region = _find_word(said, Column.REGION, find_region, layout, kept)
     language = _find_word(said, Column.LANGUAGE, find_language, layout, kept)
+    tracking = _read_tracking(said, layout, kept)
     organisation = said.get(Column.ORGANISATION)
     if municipality := said.get(Column.MUNICIPALITY):
         sector = sector or Sector.MUNICIPALITY
@@ -106,7 +107,7 @@ def read_entry(cells: Sequence[str], layout: Layout, *, source: str | None = Non
         language=language,
         source=_require_short(Column.SOURCE, said.get(Column.SOURCE, source), _LONGEST_SOURCE),
         attributes=json.dumps(kept, ensure_ascii=False) if kept else None,
-        tracking=_read_tracking(said),
+        tracking=tracking,
     )
 
 
@@ -115,7 +116,7 @@ def combine_entries(entries: Sequence[Entry]) -> Entry:
 
     The highest office wins, between equals the first; an empty cell never erases a value. Where
     names differ, that is remembered, so that the office is greeted. Whichever row objects to tracking,
-    the address does.
+    the address does; one person's consent is none of those who share an address with them.
     """
     best, *others = sorted(entries, key=lambda entry: precedence(entry.role))
     for other in others:
@@ -125,10 +126,12 @@ def combine_entries(entries: Sequence[Entry]) -> Entry:
             if mine is None and field != "attributes"
         }
         best = best._replace(**gaps, attributes=_join_attributes(best, other))
-    names = {entry.name.casefold() for entry in entries if entry.name}
+    shared = len({entry.name.casefold() for entry in entries if entry.name}) > 1
     if any(entry.tracking == TrackingChoice.OBJECTION for entry in entries):
         best = best._replace(tracking=TrackingChoice.OBJECTION)
-    return best._replace(shared=len(names) > 1)
+    elif shared:
+        best = best._replace(tracking=None)
+    return best._replace(shared=shared)
 
 
 @lru_cache(maxsize=16_384)
@@ -163,13 +166,18 @@ def _read_role(said: Mapping[Column, str], layout: Layout, kept: dict[str, str])
     return role
 
 
-def _read_tracking(said: Mapping[Column, str]) -> TrackingChoice | None:
+def _read_tracking(
+    said: Mapping[Column, str], layout: Layout, kept: dict[str, str]
+) -> TrackingChoice | None:
     text = said.get(Column.TRACKING)
     if text is None:
         return None
     choice = find_tracking(text)
     if choice is None:
         raise RowRefused(f"{Column.TRACKING}: neither yes (consent) nor no (objection)")
+    if choice is TrackingChoice.CONSENT and layout.uncertain is not None:
+        kept[layout.attribute_key(Column.TRACKING)] = text
+        return None
     return None if choice is TrackingChoice.UNSAID else choice
 
 

@@ -79,7 +79,7 @@ def import_files(
     """
     started = time.monotonic()
     files = [open_list(path, options.mapping, encoding=options.encoding) for path in paths]
-    result = ImportResult()
+    result = ImportResult(uncertain=next(filter(None, (file.layout.uncertain for file in files)), None))
     with ExitStack() as stack:
         run = stack.enter_context(_running(database, paths, clock, options))
         connection = stack.enter_context(database.own_connection())

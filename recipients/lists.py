@@ -50,6 +50,8 @@ class ImportResult:
     seconds: float = 0.0
     refusals: list[Refusal] = field(default_factory=list)
     """The first few."""
+    uncertain: str | None = None
+    """The heading of a column of which no yes to being tracked was taken, for it may mean another."""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -249,6 +249,7 @@ def _merged(*, on_postgres: bool) -> Subquery:
     gaining = _gains_source()
     gains_source = gaining.c.email_key.is_not(None)
     wins = or_(new.precedence <= old_precedence, new.role.is_(None))
+    shared = or_(new.shared, func.coalesce(old.shared, false()), _names_differ(gains_source))
 
     def choose(mine: ColumnElement[Any], theirs: ColumnElement[Any]) -> ColumnElement[Any]:
         return case((wins, func.coalesce(mine, theirs)), else_=func.coalesce(theirs, mine))
@@ -270,8 +271,8 @@ def _merged(*, on_postgres: bool) -> Subquery:
         "confederation": choose_word("confederation", Confederation.NONE.value),
         "region": choose(new.region, _text(old.region)),
         "language": func.coalesce(choose(new.language, old.language), "da"),
-        "tracking": _choose_tracking(),
-        "shared": or_(new.shared, func.coalesce(old.shared, false()), _names_differ(gains_source)),
+        "tracking": _choose_tracking(shared),
+        "shared": shared,
     }
     differs = [value.is_distinct_from(_text(old[field])) for field, value in values.items()]
     attributes, attributes_differ = _merge_attributes(wins, on_postgres=on_postgres)
@@ -297,11 +298,12 @@ def _merged(*, on_postgres: bool) -> Subquery:
     )
 
 
-def _choose_tracking() -> ColumnElement[Any]:
+def _choose_tracking(shared: ColumnElement[bool]) -> ColumnElement[Any]:
     """What holds of tracking: an objection, wherever it is; else what was said before; else the list.
 
     So no list lifts an objection, and none gives again what was taken back. Who objected to all mail
-    before they stood on a list is not tracked either.
+    before they stood on a list is not tracked either. For all who read at a shared address no list
+    consents.
     """
     new, old = _STAGED.c, _OLD.c
     known = _text(old.tracking)
@@ -311,7 +313,12 @@ def _choose_tracking() -> ColumnElement[Any]:
         known == TrackingChoice.OBJECTION.value,
         and_(old.id.is_(None), new.address_hash.in_(objected)),
     )
-    return case((objects, TrackingChoice.OBJECTION.value), else_=func.coalesce(known, new.tracking))
+    consents = new.tracking == TrackingChoice.CONSENT.value
+    return case(
+        (objects, TrackingChoice.OBJECTION.value),
+        (and_(shared, consents), known),
+        else_=func.coalesce(known, new.tracking),
+    )
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:

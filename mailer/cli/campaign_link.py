@@ -34,7 +34,7 @@ def list_(ctx: click.Context, name: str, as_json: bool) -> None:
     with runtime.database.read() as db:
         campaign = find_campaign(db, name)
         links = list_links(db, campaign)
-        clicks = link_clicks(db, campaign, now=runtime.clock.now(), zone=runtime.settings.zone)
+        clicks = link_clicks(db, campaign)
         changes = [_as_data(change) for change in list_changes(db, campaign)]
     shown = [
         {

@@ -1,6 +1,8 @@
 """`mailer campaign queue`: the launch, at once or by a timetable."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 import click
@@ -8,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.audience import is_suppressed, matches_patterns
-from mailer.campaigns.errors import NotAllowedNow
+from mailer.campaigns.errors import LaunchRefused, NotAllowedNow
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import CampaignState
 from mailer.campaigns.progress import moment_text
@@ -36,6 +38,7 @@ from mailer.launch import (
     Launched,
     NotProved,
     Proof,
+    ProofOutdated,
     launch_campaign,
     prepare_launch,
     prove_launch,
@@ -46,6 +49,8 @@ from mailer.tasks.ring import ring
 from recipients.models import Recipient
 from recipients.segments import find_segment, select_segment
 
+_MOST_PROOFS = 3
+"""Before the letter is looked at within the launch, where others have to wait for it."""
 _Wish = TypeVar("_Wish")
 
 
@@ -124,21 +129,7 @@ def queue(
     confirm(f"Send {row.letter} to {whom}?", yes=yes)
 
     try:
-        proof = _prove(runtime, name)
-    except NotProved:
-        _look_at_all(runtime, name)
-        proof = _prove(runtime, name)
-    try:
-        with runtime.database.write() as db:
-            launched = launch_campaign(
-                runtime.launch_tools,
-                db,
-                find_campaign(db, name),
-                now=runtime.clock.now(),
-                at=at,
-                wishes=Wishes(span, hours, workdays),
-                proof=proof,
-            )
+        launched = _launch(runtime, name, at, Wishes(span, hours, workdays))
     except BadTimetable as error:
         raise click.UsageError(f"--spread {error}") from error
     rung = launched.state == CampaignState.SENDING and ring(runtime.settings, [launched.campaign_id])
@@ -162,10 +153,45 @@ def queue(
     say(f"{_plan(launched, runtime)}; follow with  mailer campaign status {name} --watch")
 
 
-def _prove(runtime: Runtime, name: str) -> Proof:
-    """The letter looked at, in a transaction that holds up no worker's."""
-    with runtime.database.read() as db:
-        return prove_launch(runtime.launch_tools, db, find_campaign(db, name), now=runtime.clock.now())
+def _launch(runtime: Runtime, name: str, at: datetime | None, wishes: Wishes) -> Launched:
+    """Launch the campaign, after a preflight where it takes one.
+
+    Raises:
+        LaunchRefused: as ``launch_campaign``, or recipients changed since the preflight.
+    """
+    try:
+        return _prove_and_launch(runtime, name, at, wishes)
+    except NotProved:
+        _look_at_all(runtime, name)
+    try:
+        return _prove_and_launch(runtime, name, at, wishes)
+    except NotProved as outdated:
+        raise LaunchRefused(
+            "recipients changed while their letters were looked at; not all were seen as they are now:"
+            f" run  mailer campaign queue {name}  again"
+        ) from outdated
+
+
+def _prove_and_launch(runtime: Runtime, name: str, at: datetime | None, wishes: Wishes) -> Launched:
+    """Look at the letter in a transaction that holds up nobody, and launch it if nothing changed since.
+
+    Where something changes again and again, it is looked at within the launch.
+    """
+    tools, clock = runtime.launch_tools, runtime.clock
+
+    def launch(proof: Proof | None) -> Launched:
+        with runtime.database.write() as db:
+            campaign = find_campaign(db, name)
+            return launch_campaign(
+                tools, db, campaign, now=clock.now(), at=at, wishes=wishes, proof=proof
+            )
+
+    for _ in range(_MOST_PROOFS):
+        with runtime.database.snapshot() as db:
+            proof = prove_launch(tools, db, find_campaign(db, name), now=clock.now())
+        with suppress(ProofOutdated):
+            return launch(proof)
+    return launch(None)
 
 
 def _look_at_all(runtime: Runtime, name: str) -> None:

@@ -1,5 +1,6 @@
 """`mailer recipient`: import, list, show, suppress, unsuppress, tracking."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,12 @@ def import_(
         with runtime.database.write() as db:
             link_registrations(db)
     tell_import(result, as_json=as_json, dry_run=dry_run)
+    if result.uncertain:
+        say(
+            f"in the column {result.uncertain!r} a no was taken as a no to being tracked, a yes kept"
+            " as an attribute only: should it be consent to being tracked, import again with"
+            f" --map tracking={shlex.quote(result.uncertain)}"
+        )
     if result.rejected:
         ctx.exit(DONE_IN_PART)
 

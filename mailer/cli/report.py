@@ -14,7 +14,7 @@ from mailer.cli.report_output import choose_format, format_option, hand_out, out
 from mailer.cli.report_progress import challenges, progress
 from mailer.foundation.settings import Settings
 from mailer.reports.few import hides_few
-from mailer.reports.figures import campaign_report
+from mailer.reports.figures import count_report, tell_report
 from mailer.reports.flat import write_csv
 from mailer.reports.page import render_page
 from mailer.reports.report import FEW_NOT_TOLD, NO_GROUPS, CampaignReport, Dimension, Group
@@ -74,13 +74,14 @@ def campaign_(
     form = choose_format(form, as_json=as_json, output=output)
     runtime = runtime_of(ctx)
     with runtime.database.snapshot() as db:
-        figures = campaign_report(
+        counted = count_report(
             db,
             find_campaign(db, name),
             now=runtime.clock.now(),
             zone=runtime.settings.zone,
             dimensions=dimensions if dimensions is not None else tuple(Dimension),
         )
+    figures = tell_report(counted)
     limit = _MOST_ROWS_ON_A_SCREEN if dimensions is None else None
     hand_out(
         form,

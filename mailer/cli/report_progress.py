@@ -25,7 +25,8 @@ from mailer.reports.meetings import (
     read_meetings,
     store_challenges,
 )
-from mailer.reports.progress import DOINGS, LetterFigures, Period, ProgressReport
+from mailer.reports.progress import DOINGS, FEW_LEFT_OUT, STATES, LetterFigures, Period, ProgressReport
+from mailer.reports.progress_events import sum_told
 from mailer.reports.progress_forms import as_data, write_flat, write_page, write_workbook
 from mailer.runtime import Runtime, template_folders
 from recipients.errors import InputNotFound
@@ -284,7 +285,9 @@ def _print_tables(figures: ProgressReport) -> None:
                 f"{event.standing}, moved" if event.moved else event.standing,
                 event.seated,
                 event.waiting,
-                event.registration_clicks,
+                f"{event.registration_clicks}+"
+                if event.clicks_untold and event.registration_clicks
+                else event.registration_clicks,
                 event.asked,
                 event.reminders_sent,
                 event.reminded,
@@ -306,6 +309,8 @@ def _print_tables(figures: ProgressReport) -> None:
         + [[f"no more mail: {reason}", count] for reason, count in figures.suppressions.items()],
         title="Reach (anonymous), and who gets no more mail",
     )
+    if figures.leaves_out:
+        click.echo(f"\n{FEW_LEFT_OUT}")
     click.echo(f"\nChallenges\n{figures.challenges or '–'}")
 
 
@@ -337,6 +342,6 @@ def _name(letter: LetterFigures) -> str:
 
 
 def _letter_row(name: str, letter: LetterFigures) -> list[object]:
-    counts = letter.delivery
-    shown = [counts[state] for state in ("sent", "bounced", "uncertain", "suppressed")]
-    return [name, letter.campaigns, counts["letters"], *shown, counts["letters"] - sum(shown)]
+    counts, apart = letter.delivery, ("sent", "bounced", "uncertain", "suppressed")
+    other = sum_told(counts[state] for state in STATES if state not in apart)
+    return [name, letter.campaigns, counts["letters"], *[counts[state] for state in apart], other]

@@ -77,6 +77,16 @@ class Journal:
         os.ftruncate(self._descriptor, 0)
         self._torn = 0
 
+    def go_on_in(self, path: Path) -> None:
+        """Let go of the file, whose notes stay, and hold another from now on.
+
+        Raises:
+            OSError, JournalHeld: it cannot be had; the first is still held.
+        """
+        other = Journal(path)
+        self.close()
+        self.path, self._descriptor, self._torn = path, other._descriptor, 0
+
     def lines(self) -> Iterator[str]:
         """Every whole line noted so far, in order; what is no UTF-8 in it is replaced."""
         return _whole_lines(self.path)

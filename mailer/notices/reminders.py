@@ -16,7 +16,8 @@ from mailer.events.reminders import PlannedReminder, due_reminders
 from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.log import get_log
 from mailer.launch import Notice, launch_notice, require_sending_settings
-from mailer.rendering.errors import LetterError, LetterNotFound
+from mailer.rendering.errors import LetterNotFound
+from mailer.sending.redaction import logged
 from mailer.sending.tools import LaunchTools
 from recipients.errors import ImportRunning
 from recipients.models import Recipient
@@ -74,10 +75,10 @@ def launch_due_reminders(
             launched.append(done)
         except DatabaseUnavailable:
             raise
-        except (LetterError, LetterNotFound, LaunchRefused, NotAllowedNow, ImportRunning) as error:
+        except (LetterNotFound, LaunchRefused, NotAllowedNow, ImportRunning) as error:
             _log.error("reminder cannot be launched", **_named(reminder), error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are due as well
-            _log.error("reminder cannot be launched", **_named(reminder), error=type(error).__name__)
+            _log.error("reminder cannot be launched", **_named(reminder), error=logged(error))
     return launched
 
 

@@ -109,7 +109,7 @@ class Letter:
         template = self._parts.get((part, language)) or self._parts[part, "da"]
         try:
             return template.render(values.context())
-        except RecipientValueError:
+        except (RecipientValueError, MemoryError):  # short of memory is the machine, not the letter
             raise
         except Exception as error:
             # A template is a program that somebody else wrote: there is nothing it could not raise.

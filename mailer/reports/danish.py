@@ -261,16 +261,19 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def busiest(moments: Sequence[Moment], step: str) -> str:
-    """When most was opened, in a sentence; clicks where nothing was opened."""
-    if not moments:
-        return ""
+    """When most was opened, in a sentence; clicks where nothing was opened.
+
+    Nothing where any moment's count is hidden: it may be higher than those that are told.
+    """
     opened = any(moment.opens for moment in moments)
-    top = max(moments, key=lambda moment: (moment.opens if opened else moment.clicks) or 0)
+    counts = [moment.opens if opened else moment.clicks for moment in moments]
+    told = [count for count in counts if count is not None]
+    if not any(told) or len(told) < len(counts):
+        return ""
+    count = max(told)
+    top = moments[counts.index(count)]
     when = weekday(top.start)
     if step == "hour":
         when += f" mellem kl.{_NBSP}{top.start.hour} og {(top.start.hour + 1) % 24}"
-    count = top.opens if opened else top.clicks
-    if count is None:
-        return ""
     what = ("åbning" if count == 1 else "åbninger") if opened else "klik"
     return f"Flest på én {'time' if step == 'hour' else 'dag'}: {number(count)} {what} {when}."

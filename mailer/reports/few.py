@@ -40,6 +40,7 @@ class ClickedLink:
     kind: str | None
     counts: Counts
     """By ``LABELS``."""
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class ToldClicks:
 
     def tells(self, links: Iterable[int]) -> bool:
         """Whether the sum of these links may be told: it is where each of them is."""
-        return self.links.issuperset(links)
+        return self.is_told and self.links.issuperset(links)
 
 
 def is_few(count: int | None) -> bool:
@@ -66,10 +67,11 @@ def is_few(count: int | None) -> bool:
 
 
 def tell_clicks(links: Mapping[int, ClickedLink]) -> ToldClicks:
-    """Which clicks on an anonymous letter may be told.
+    """Which clicks on an anonymous letter to five or more may be told.
 
     Args:
-        links: all that was clicked, by number; links that nobody clicked may be left out.
+        links: by number, those that nobody clicked among them: of a link that is missing here nothing
+            may be told, its nought neither.
     """
     if is_few(sum(_added(link.counts for link in links.values()))):
         return ToldClicks()
@@ -98,6 +100,30 @@ def tell_clicks(links: Mapping[int, ClickedLink]) -> ToldClicks:
         labels_of_kinds=told_labels(by_kind),
         labels_of_links=told_labels([*told.values(), *untold]),
     )
+
+
+def add_clicks(links: dict[int, ClickedLink], number: int | None, counts: Counts) -> None:
+    """Add clicks to a letter's links; those on none of them as if on one more."""
+    known = number if number in links else None
+    link = links.get(known or 0, ClickedLink(None, (0, 0, 0)))
+    links[known or 0] = replace(link, counts=_added([link.counts, counts]))
+
+
+def tell_registration_clicks(links: Mapping[int, ClickedLink]) -> dict[str, int | None]:
+    """By event: clicks on the links to register by, None where they are not told.
+
+    Args:
+        links: all of an anonymous letter to five or more, by number.
+    """
+    told = tell_clicks(links)
+    signing: dict[str, list[int]] = {}
+    for number, link in links.items():
+        if link.kind == REGISTRATION and link.event is not None:
+            signing.setdefault(link.event, []).append(number)
+    return {
+        event: sum(sum(links[number].counts) for number in numbers) if told.tells(numbers) else None
+        for event, numbers in signing.items()
+    }
 
 
 def untold_rows(rows: Sequence[Counts]) -> set[int]:
@@ -133,7 +159,7 @@ def without_few(
     """What was done with an anonymous letter, by deed, as it may be told."""
     shown = {}
     for deed, done in engagement.items():
-        if 0 < audience < FEWEST:
+        if is_few(audience):
             told: tuple[str, ...] = ()
         elif deed in _KINDS:
             told = ("total", *clicks.labels_of_kinds) if _KINDS[deed] in clicks.kinds else ()
@@ -153,8 +179,7 @@ def hide_few(report: CampaignReport) -> CampaignReport:
     if report.about.tracking != TrackingMode.ANONYMOUS:
         return report
     audience = report.delivery["audience"]
-    is_told = not 0 < audience < FEWEST
-    clicks = tell_clicks(_clicked(report)) if is_told else ToldClicks()
+    clicks = ToldClicks() if is_few(audience) else tell_clicks(_clicked(report))
     done = {deed: getattr(report.engagement, deed) for deed in _DEEDS}
     links = [
         _only(link, ("clicks", *clicks.labels_of_links) if clicks.tells({link.number}) else ())
@@ -164,8 +189,8 @@ def hide_few(report: CampaignReport) -> CampaignReport:
     for event in report.events:
         of_event = {link.number for link in report.links if link.event == event.slug}
         signing = {link.number for link in report.links if link.kind == REGISTRATION} & of_event
-        told = ("clicks", *clicks.labels_of_links) if clicks.tells(of_event) and is_told else ()
-        if clicks.tells(signing) and is_told:
+        told = ("clicks", *clicks.labels_of_links) if clicks.tells(of_event) else ()
+        if clicks.tells(signing):
             told = (*told, "registration_clicks")
         events.append(_only(event, told, of=("clicks", "registration_clicks", *LABELS)))
     shown = without_few(done, clicks, audience=audience)
@@ -186,7 +211,7 @@ def hide_few(report: CampaignReport) -> CampaignReport:
         engagement=replace(report.engagement, **shown),
         links=links,
         events=events,
-        over_time=_told_over_time(report, shown) if is_told else OverTime("day", []),
+        over_time=OverTime("day", []) if is_few(audience) else _told_over_time(report, shown),
         by=by,
     )
 
@@ -200,6 +225,7 @@ def hides_few(report: CampaignReport) -> bool:
             *[(link, ("clicks", *LABELS)) for link in report.links],
             *[(event, ("clicks", "registration_clicks", *LABELS)) for event in report.events],
             *[(moment, _PER_MOMENT) for moment in report.over_time.moments],
+            (report.reach.pass_on, _MEASURES),
         )
         for name in names
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
@@ -33,9 +34,18 @@ from mailer.reports.counting import (
     reminders_of,
     tally_events,
 )
-from mailer.reports.few import hide_few
-from mailer.reports.hiding import hide_small_groups
-from mailer.reports.nesting import find_kinds
+from mailer.reports.few import (
+    LABELS,
+    ClickedLink,
+    ToldClicks,
+    hide_few,
+    is_few,
+    tell_clicks,
+    told_labels,
+    without_few,
+)
+from mailer.reports.hiding import Reachable, hide_small_groups
+from mailer.reports.nesting import NO_KINDS, Kinds, find_kinds
 from mailer.reports.report import (
     About,
     CampaignReport,
@@ -94,15 +104,26 @@ class _Scope:
         return [tally for tally in self.tallies if tally.kind is kind]
 
 
-def campaign_report(
+@dataclass(frozen=True, slots=True)
+class CountedReport:
+    """What was counted of a campaign, and what it takes to hide what tells of a few; not to be shown."""
+
+    report: CampaignReport
+    kinds: Kinds
+    reachable: Reachable
+    dimensions: Sequence[Dimension]
+    """What to break the figures down by."""
+
+
+def count_report(
     db: Session,
     campaign: Campaign,
     *,
     now: datetime,
     zone: ZoneInfo = DENMARK,
     dimensions: Iterable[Dimension] = tuple(Dimension),
-) -> CampaignReport:
-    """The figures of a campaign as they may be shown, small groups and what tells of a few hidden.
+) -> CountedReport:
+    """Count what a report of a campaign is made from; ``tell_report`` makes it.
 
     A letter that goes by itself has no groups of people: its audience is those who did something, and
     groups of those who asked, clicked or registered, laid beside one another, tell who it was.
@@ -115,37 +136,71 @@ def campaign_report(
     if campaign.auto_submitted:
         told = [dimension for dimension in wanted if dimension not in _PERSONAL]
         counted = count_campaign(db, campaign, now=now, zone=zone, dimensions=told)
-        by = {dimension: counted.by.get(dimension, ()) for dimension in wanted}
-        return hide_few(replace(counted, by=by))
+        return CountedReport(counted, NO_KINDS, {}, wanted)
     personal = _PERSONAL if set(_PERSONAL) & set(wanted) else ()
     counted = count_campaign(db, campaign, now=now, zone=zone, dimensions=(*wanted, *personal))
     if not personal:
-        return hide_few(counted)
-    groups = {dimension: counted.by[dimension] for dimension in personal}
-    shown = hide_small_groups(
-        groups,
-        find_kinds(db, campaign.id, PERSONAL_FIELDS),
-        _count_reachable(db, campaign),
-    )
-    by = {dimension: shown.get(dimension, counted.by[dimension]) for dimension in wanted}
-    return hide_few(replace(counted, by=by))
+        return CountedReport(counted, NO_KINDS, {}, wanted)
+    kinds = find_kinds(db, campaign.id, PERSONAL_FIELDS)
+    return CountedReport(counted, kinds, _count_reachable(db, campaign), wanted)
 
 
-def _count_reachable(db: Session, campaign: Campaign) -> dict[Dimension, dict[str | None, int]]:
+def tell_report(counted: CountedReport) -> CampaignReport:
+    """The report as it may be shown, small groups and what tells of a few hidden.
+
+    It asks no database, and may take seconds where there are hundreds of groups: no session should be
+    open meanwhile.
+    """
+    by = dict(counted.report.by)
+    groups = {dimension: by[dimension] for dimension in _PERSONAL if dimension in by}
+    if groups:
+        by |= hide_small_groups(groups, counted.kinds, counted.reachable)
+    told = {dimension: by.get(dimension, ()) for dimension in counted.dimensions}
+    return hide_few(_without_few_beyond(replace(counted.report, by=told)))
+
+
+def _without_few_beyond(report: CampaignReport) -> CampaignReport:
+    """Of an anonymous letter: no few readers beyond the recipients, who may have come by its own links.
+
+    A page that is left out was looked at by nobody or by few.
+    """
+    if report.about.tracking != TrackingMode.ANONYMOUS:
+        return report
+    passed_on = {"pass_on": report.reach.pass_on}
+    shown = without_few(passed_on, ToldClicks(), audience=report.delivery["audience"])
+    pages = [_told_page(page) for page in report.reach.pages if not is_few(page.total)]
+    return replace(report, reach=Reach(shown["pass_on"], sum(page.total for page in pages), pages))
+
+
+def _told_page(page: Page) -> Page:
+    told = told_labels([(page.people or 0, page.machines or 0, page.unsure or 0)])
+    untold: dict[str, Any] = {label: None for label in LABELS if label not in told}
+    return replace(page, **untold)
+
+
+def _count_reachable(db: Session, campaign: Campaign) -> Reachable:
     counted: dict[Dimension, dict[str | None, int]] = {dimension: {} for dimension in _PERSONAL}
     for field, value, total in count_reachable(db, campaign.id, campaign.tracking, PERSONAL_FIELDS):
         counted[Dimension(field)][value] = total
     return counted
 
 
-def link_clicks(
-    db: Session, campaign: Campaign, *, now: datetime, zone: ZoneInfo
-) -> Mapping[int, int | None]:
+def link_clicks(db: Session, campaign: Campaign) -> Mapping[int, int | None]:
     """How often each link was followed, by its number, as the report tells it; few may be left out."""
     if campaign.tracking != TrackingMode.ANONYMOUS:
         return clicks_by_link(db, campaign.id)
-    figures = campaign_report(db, campaign, now=now, zone=zone, dimensions=())
-    return {link.number: link.clicks for link in figures.links}
+    kinds = {link.number: link.kind for link in links_of(db, campaign.id)}
+    counts = {number: dict.fromkeys(Label, 0) for number in kinds}
+    for tally in tally_events(db, campaign.id):
+        if tally.kind is TrackingKind.CLICK:
+            number = tally.link_number if tally.link_number in kinds else None
+            counts.setdefault(number or 0, dict.fromkeys(Label, 0))[tally.label] += tally.total
+    clicked = {
+        number: ClickedLink(kinds.get(number), (n[Label.PERSON], n[Label.MACHINE], n[Label.UNSURE]))
+        for number, n in counts.items()
+    }
+    told = ToldClicks() if is_few(campaign.audience) else tell_clicks(clicked)
+    return {number: sum(counts[number].values()) if told.tells({number}) else None for number in kinds}
 
 
 def count_campaign(

@@ -23,6 +23,12 @@ STATES = (
 """Where a letter may stand; one in a batch at work is pending here."""
 DOINGS = ("opens", "clicks", "downloads", "registration_clicks", "unsubscribes", "views")
 """What readers may do with a letter."""
+FEW_LEFT_OUT = (
+    "Not told (–): one to four people, and what would tell of these. Clicks on registration are those in"
+    " letters that an administrator sent; there may be more where a + stands. Letters that went by"
+    " themselves, reminders among them, are rounded down campaign by campaign."
+)
+"""What a report of progress leaves out, and why."""
 DIMENSIONS = (Dimension.REGION, Dimension.SECTOR, Dimension.ROLE)
 """What the recipients of the period are told by."""
 
@@ -55,8 +61,12 @@ class LetterFigures:
     automatic: bool
     """Reminders and all else that nobody pressed a button for."""
     campaigns: int
-    delivery: Mapping[str, int]
-    """Letters that came to their state in the period: ``letters``, and the states that add up to it."""
+    """Those of them to fewer than five that went by themselves are not counted."""
+    delivery: Mapping[str, int | None]
+    """Letters that came to their state in the period: ``letters``, and the states that add up to it.
+
+    Of letters that go by themselves each campaign's are rounded down, to None where none are left.
+    """
     engagement: Mapping[str, Engagement]
     """By ``DOINGS``: what was done in the period, also with letters that left before it."""
     names: int = 1
@@ -86,41 +96,50 @@ class EventProgress:
     moved: bool
     """Its date, time or place was changed to another in the period."""
     capacity: int | None
-    registration_clicks: int
-    """In the period, of any label. A click is no registration."""
-    registration_recipients: int
-    """Distinct recipients behind those clicks, as far as tracking knows."""
-    asked: int
-    """Who asked in the period to be reminded."""
-    seated: int
+    registration_clicks: int | None
+    """In the period, of any label, in letters that an administrator sent; None where none are told.
+
+    A click is no registration.
+    """
+    registration_recipients: int | None
+    """Distinct recipients behind those clicks; None where tracking knows none, or they are not told."""
+    clicks_untold: bool
+    """There may be more clicks, left out since they would tell of a few."""
+    asked: int | None
+    """Who asked in the period to be reminded; None, as of those who follow, is one to four."""
+    seated: int | None
     """Known to be registered by the period's end, as it stands when counted."""
-    waiting: int
+    waiting: int | None
     reminders_sent: int
     """That went to anybody in the period; what goes at one lead is one reminder."""
     reminders_late: int
     """Of those sent."""
     reminders_missed: int
     """That should have gone in the period and could have."""
-    reminded: int
-    """Letters of the reminders sent."""
+    reminded: int | None
+    """Letters of the reminders sent, each reminder's rounded down; None where none are left."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventTotals:
-    """All events of the period together."""
+    """All events of the period together.
+
+    Clicks and letters of reminders are those that are told of the events. Of people there is no sum
+    where those of any event are not told.
+    """
 
     held: int
     coming: int
     moved: int
     cancelled: int
-    registration_clicks: int
-    asked: int
-    seated: int
-    waiting: int
+    registration_clicks: int | None
+    asked: int | None
+    seated: int | None
+    waiting: int | None
     reminders_sent: int
     reminders_late: int
     reminders_missed: int
-    reminded: int
+    reminded: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +160,23 @@ class ProgressReport:
     totals: EventTotals
     events: Sequence[EventProgress]
     reach: Reach
-    suppressions: Mapping[str, int]
-    """Addresses that get no more mail since a day of the period, by reason."""
+    suppressions: Mapping[str, int | None]
+    """Addresses that get no more mail since a day of the period, by reason; None is one to four.
+
+    Who unsubscribed is left out where somebody did by an anonymous letter that does not tell it.
+    """
     challenges: str | None
     """What staff wrote; paragraphs are parted by an empty line."""
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether anything is left out since it would tell of a few."""
+        measures = ("registration_clicks", "asked", "seated", "waiting", "reminded")
+        letters = (self.invitations, self.automatic, *self.letters)
+        return (
+            any(event.clicks_untold for event in self.events)
+            or any(getattr(event, name) is None for event in self.events for name in measures)
+            or None in self.suppressions.values()
+            or any(None in letter.delivery.values() for letter in letters)
+            or any(done.total is None for letter in letters for done in letter.engagement.values())
+        )

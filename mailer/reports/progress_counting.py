@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +34,7 @@ from mailer.events.models import (
     ReminderState,
 )
 from mailer.foundation.settings import TrackingMode
+from mailer.reports.hiding import FEWEST
 from mailer.reports.progress import DIMENSIONS, DOINGS, Period
 from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
 from recipients.models import Recipient, Suppression, TrackingChoice
@@ -74,6 +76,18 @@ class Tally:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class PeriodCampaign:
+    """A campaign of the period, or from before it."""
+
+    id: int
+    name: str
+    letter: str
+    auto_submitted: bool
+    tracking: str
+    audience: int
+
+
 class PeriodCounts:
     """Counts what happened in a period; every statement groups in the database and returns few rows."""
 
@@ -81,7 +95,7 @@ class PeriodCounts:
         """Nothing is counted yet."""
         self._db, self.period = db, period
 
-    def campaigns(self) -> Sequence[Row[int, str, str, bool, str, int]]:
+    def campaigns(self) -> list[PeriodCampaign]:
         """Every campaign that had begun by the period's end."""
         columns = (
             Campaign.id,
@@ -92,7 +106,21 @@ class PeriodCounts:
             Campaign.audience,
         )
         begun = select(*columns).where(Campaign.dated_at < self.period.end).order_by(Campaign.id)
-        return self._db.execute(begun).all()
+        return [PeriodCampaign(*row) for row in self._db.execute(begun)]
+
+    def links(self) -> Sequence[Row[int, int, str, str | None]]:
+        """The links of letters that administrators sent, where what a few did with one is not told."""
+        columns = (Link.campaign_id, Link.number, Link.kind, Link.event_slug)
+        of_few = and_(Campaign.audience.between(1, FEWEST - 1), Campaign.tracking != TrackingMode.NONE)
+        return self._db.execute(
+            select(*columns)
+            .join(Campaign, Campaign.id == Link.campaign_id)
+            .where(
+                Campaign.dated_at < self.period.end,
+                Campaign.auto_submitted.is_(False),
+                or_(Campaign.tracking == TrackingMode.ANONYMOUS, of_few),
+            )
+        ).all()
 
     def letters(self) -> dict[int, dict[str, int]]:
         """By campaign and state: the letters that came to their state in the period."""
@@ -255,11 +283,15 @@ class PeriodCounts:
         return {row[0]: row[1] for row in self._db.execute(counted)}
 
     def clickers(self) -> dict[str | None, int]:
-        """By event: distinct recipients who clicked a registration link in any letter."""
+        """By event: distinct recipients who clicked a registration link.
+
+        In letters that administrators sent to five or more, and whose readers may be known.
+        """
         counted = (
             select(Link.event_slug, func.count(Delivery.recipient_id.distinct()))
             .select_from(TrackingEvent)
             .join(Link, self._link_of(TrackingEvent))
+            .join(Campaign, Campaign.id == TrackingEvent.campaign_id)
             .join(
                 Delivery,
                 and_(
@@ -268,6 +300,9 @@ class PeriodCounts:
                 ),
             )
             .where(
+                Campaign.auto_submitted.is_(False),
+                Campaign.audience >= FEWEST,
+                Campaign.tracking != TrackingMode.ANONYMOUS,
                 self._within(TrackingEvent.at),
                 TrackingEvent.kind == TrackingKind.CLICK,
                 Link.kind == REGISTRATION,
@@ -276,32 +311,18 @@ class PeriodCounts:
         )
         return {row[0]: row[1] for row in self._db.execute(counted)}
 
-    def reminders(self) -> dict[int, tuple[int, int, int]]:
-        """By event: reminders that went to anybody, how many of them late, and their letters.
+    def reminders(self) -> dict[int, dict[tuple[str, date], list[tuple[bool, int]]]]:
+        """By event and by lead: what went to anybody, each whether late and to how many.
 
         What goes at one lead is one reminder, however many kinds of recipients get it.
         """
-        went = (
-            select(
-                Reminder.event_id,
-                func.max(case((Reminder.late, 1), else_=0)).label("late"),
-                func.sum(Reminder.audience).label("letters"),
-            )
-            .where(
-                self._within(Reminder.at),
-                Reminder.state == ReminderState.SENT,
-                Reminder.audience > 0,
-            )
-            .group_by(Reminder.event_id, Reminder.lead, Reminder.event_date)
-            .subquery()
-        )
-        counted = select(
-            went.c.event_id, func.count(), func.sum(went.c.late), func.sum(went.c.letters)
-        ).group_by(went.c.event_id)
-        return {
-            event_id: (sent, int(late), int(letters))
-            for event_id, sent, late, letters in self._db.execute(counted)
-        }
+        went = select(
+            Reminder.event_id, Reminder.lead, Reminder.event_date, Reminder.late, Reminder.audience
+        ).where(self._within(Reminder.at), Reminder.state == ReminderState.SENT, Reminder.audience > 0)
+        reminders: dict[int, dict[tuple[str, date], list[tuple[bool, int]]]] = {}
+        for event_id, lead, day, late, audience in self._db.execute(went):
+            reminders.setdefault(event_id, {}).setdefault((lead, day), []).append((late, audience))
+        return reminders
 
     def suppressions(self) -> dict[str, int]:
         """By reason: addresses that get no more mail since a day of the period."""

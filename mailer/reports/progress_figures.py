@@ -1,38 +1,32 @@
 """The figures of a report of progress, counted by the database over some days."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import DOWNLOAD, REGISTRATION
-from mailer.events.models import Event, EventState, RegistrationState, ReminderState
 from mailer.events.reminders import PlannedReminder
 from mailer.foundation.settings import TrackingMode
-from mailer.reports.few import ClickedLink, ToldClicks, tell_clicks, without_few
+from mailer.reports.few import ClickedLink, ToldClicks, is_few, tell_clicks, without_few
 from mailer.reports.hiding import FEWEST, REST, hide_small_groups
 from mailer.reports.nesting import Kinds
 from mailer.reports.progress import (
     DIMENSIONS,
     DOINGS,
     STATES,
-    EventProgress,
-    EventTotals,
     LetterFigures,
     Period,
     ProgressReport,
-    Standing,
 )
-from mailer.reports.progress_counting import FIELDS, PeriodCounts, Tally
+from mailer.reports.progress_counting import FIELDS, PeriodCampaign, PeriodCounts, Tally
+from mailer.reports.progress_events import event_progress, event_totals, round_down, sum_told
 from mailer.reports.report import Dimension, Engagement, Group, Page, Reach
 from mailer.tracking.models import Label, TrackingKind
-from recipients.models import Region, Role, Sector
+from recipients.models import Region, Role, Sector, SuppressionReason
 
-_Campaign = Row[int, str, str, bool, str, int]
 _KNOWS_PEOPLE = frozenset({TrackingMode.CONSENT.value, TrackingMode.PERSONAL.value})
 _AS_TOLD = (Label.PERSON, Label.MACHINE, Label.UNSURE)
 """The labels in the order of ``few.LABELS``."""
@@ -73,8 +67,7 @@ def progress_report(
     counts = PeriodCounts(db, period)
     tallies, campaigns = counts.tallies(), counts.campaigns()
     letters = _letters(counts, campaigns, tallies)
-    clicks = _event_clicks(campaigns, tallies)
-    events = _events(counts, clicks, plan, now=now)
+    events = event_progress(counts, campaigns, tallies, plan, now=now)
     return ProgressReport(
         period=period,
         meeting=meeting,
@@ -83,10 +76,10 @@ def progress_report(
         automatic=_in_all([row.figures for row in letters if row.figures.automatic]),
         letters=[*_put_together(letters, automatic=False), *_put_together(letters, automatic=True)],
         by=_groups(counts, knows_people=any(row.knows_people for row in letters)),
-        totals=_event_totals(events),
+        totals=event_totals(events),
         events=events,
-        reach=_reach(tallies),
-        suppressions=counts.suppressions(),
+        reach=_reach(campaigns, tallies),
+        suppressions=_suppressions(counts, campaigns, tallies),
         challenges=challenges,
     )
 
@@ -101,7 +94,7 @@ class _Row:
 
 
 def _letters(
-    counts: PeriodCounts, campaigns: Sequence[_Campaign], tallies: Sequence[Tally]
+    counts: PeriodCounts, campaigns: Sequence[PeriodCampaign], tallies: Sequence[Tally]
 ) -> list[_Row]:
     """Administrators' letters by campaign, others by letter; the idle are left out."""
     delivered, doers = counts.letters(), counts.doers()
@@ -109,27 +102,46 @@ def _letters(
     for tally in tallies:
         done.setdefault(tally.campaign_id, []).append(tally)
     rows: dict[tuple[bool, str], list[_Row]] = {}
-    for campaign_id, name, letter, automatic, tracking, audience in campaigns:
-        figures = LetterFigures(
-            letter if automatic else name,
-            automatic,
-            1,
-            _delivery(delivered.get(campaign_id, {})),
-            _engagement(
-                done.get(campaign_id, ()), doers.get(campaign_id, {}), known=tracking in _KNOWS_PEOPLE
-            ),
+    for campaign in campaigns:
+        delivery = _delivery(delivered.get(campaign.id, {}))
+        engagement = _engagement(
+            done.get(campaign.id, ()),
+            doers.get(campaign.id, {}),
+            known=campaign.tracking in _KNOWS_PEOPLE,
         )
-        if tracking == TrackingMode.ANONYMOUS:
-            told = _told_clicks(done.get(campaign_id, ()))
-            engagement = without_few(figures.engagement, told, audience=audience)
-            figures = replace(figures, engagement=engagement)
-        if figures.delivery["letters"] or any(each.total for each in figures.engagement.values()):
-            row = _Row(figures, audience, tracking in _KNOWS_PEOPLE)
-            rows.setdefault((automatic, figures.name), []).append(row)
+        row = _told_row(campaign, delivery, engagement, done.get(campaign.id, ()))
+        if delivery["letters"] or any(each.total for each in row.figures.engagement.values()):
+            rows.setdefault((row.figures.automatic, row.figures.name), []).append(row)
     return [_sum_rows(same) for _, same in sorted(rows.items(), key=lambda item: item[0][0])]
 
 
-def _delivery(states: Mapping[str, int]) -> dict[str, int]:
+def _told_row(
+    campaign: PeriodCampaign,
+    delivery: Mapping[str, int | None],
+    engagement: Mapping[str, Engagement],
+    tallies: Iterable[Tally],
+) -> _Row:
+    """A campaign as it may be told: of anonymous and of automatic letters not everything is."""
+    automatic, is_of_few = campaign.auto_submitted, is_few(campaign.audience)
+    if campaign.tracking == TrackingMode.ANONYMOUS or (automatic and is_of_few):
+        engagement = without_few(engagement, _told_clicks(tallies), audience=campaign.audience)
+    if automatic:
+        delivery = {state: round_down(delivery[state] or 0) for state in STATES}
+        delivery = {"letters": sum_told(delivery.values()), **delivery}
+    return _Row(
+        LetterFigures(
+            campaign.letter if automatic else campaign.name,
+            automatic,
+            0 if automatic and is_of_few else 1,
+            delivery,
+            engagement,
+        ),
+        campaign.audience,
+        campaign.tracking in _KNOWS_PEOPLE,
+    )
+
+
+def _delivery(states: Mapping[str, int]) -> dict[str, int | None]:
     return {"letters": sum(states.values()), **{state: states.get(state, 0) for state in STATES}}
 
 
@@ -152,7 +164,7 @@ def _engagement(
 
 
 def _told_clicks(tallies: Iterable[Tally]) -> ToldClicks:
-    """Which clicks of an anonymous letter may be told, of those in the period."""
+    """Which clicks of an anonymous letter may be told, of those in the period; not link by link."""
     of_links: dict[int, list[Tally]] = {}
     for tally in filter(_IS_DOING["clicks"], tallies):
         of_links.setdefault(tally.link_number or 0, []).append(tally)
@@ -204,7 +216,9 @@ def _sum_figures(letters: Sequence[LetterFigures]) -> LetterFigures:
     return replace(
         first,
         campaigns=sum(letter.campaigns for letter in letters),
-        delivery={state: sum(letter.delivery[state] for letter in letters) for state in first.delivery},
+        delivery={
+            state: sum_told(letter.delivery[state] for letter in letters) for state in first.delivery
+        },
         engagement={
             doing: _sum_engagement([letter.engagement[doing] for letter in letters]) for doing in DOINGS
         },
@@ -263,111 +277,66 @@ def _rank(dimension: Dimension, value: str | None) -> tuple[bool, int, str]:
     return value is None, order.index(value) if value in order else len(order), value or ""
 
 
-def _events(
-    counts: PeriodCounts,
-    clicks: Mapping[str | None, int],
-    plan: Iterable[PlannedReminder],
-    *,
-    now: datetime,
-) -> list[EventProgress]:
-    """The events, with the clicks on their links to register by."""
-    period = counts.period
-    today = now.astimezone(period.zone).date()
-    moved, registered, asked = counts.moved(), counts.registrations(), counts.requests()
-    clickers, reminders = counts.clickers(), counts.reminders()
-    missed: dict[int, set[str]] = {}
-    for one in plan:
-        in_period = period.start <= one.due_at < period.end
-        if one.state is ReminderState.MISSED and in_period and not one.moot:
-            missed.setdefault(one.event_id, set()).add(one.lead)
-    events = []
-    for event in counts.events():
-        sent, late, reminded = reminders.get(event.id, (0, 0, 0))
-        events.append(
-            EventProgress(
-                slug=event.slug,
-                title=event.title,
-                date=event.date,
-                time=event.time,
-                place=event.place,
-                region=event.region,
-                state=event.state.value,
-                standing=_standing(event, min(period.last, today - timedelta(days=1))),
-                moved=event.id in moved,
-                capacity=event.capacity,
-                registration_clicks=clicks.get(event.slug, 0),
-                registration_recipients=clickers.get(event.slug, 0),
-                asked=asked.get(event.id, 0),
-                seated=registered.get((event.id, RegistrationState.SEATED), 0),
-                waiting=registered.get((event.id, RegistrationState.WAITING), 0),
-                reminders_sent=sent,
-                reminders_late=late,
-                reminders_missed=len(missed.get(event.id, ())),
-                reminded=reminded,
-            )
-        )
-    return events
-
-
-def _event_clicks(campaigns: Iterable[_Campaign], tallies: Iterable[Tally]) -> Counter[str | None]:
-    """By event: clicks on the links to register by; of an anonymous letter, where they may be told."""
-    clicked: dict[int, list[Tally]] = {}
-    for tally in filter(_IS_DOING["clicks"], tallies):
-        clicked.setdefault(tally.campaign_id, []).append(tally)
-    clicks: Counter[str | None] = Counter()
-    for campaign_id, _, _, _, tracking, audience in campaigns:
-        done = clicked.get(campaign_id, [])
-        signing = list(filter(_IS_DOING["registration_clicks"], done))
-        if tracking == TrackingMode.ANONYMOUS:
-            told = _told_clicks(done) if audience >= FEWEST else ToldClicks()
-            untold = {tally.event_slug for tally in signing if not told.tells({tally.link_number or 0})}
-            signing = [tally for tally in signing if tally.event_slug not in untold]
-        for tally in signing:
-            clicks[tally.event_slug] += tally.total
-    return clicks
-
-
-def _standing(event: Event, over: date) -> Standing:
-    """Where the event stands; ``over`` is the last day whose events have taken place."""
-    if event.state is EventState.CANCELLED:
-        return Standing.CANCELLED
-    return Standing.HELD if event.date <= over else Standing.COMING
-
-
-def _event_totals(events: Sequence[EventProgress]) -> EventTotals:
-    standing = [event.standing for event in events]
-    sums = {
-        name: sum(getattr(event, name) for event in events)
-        for name in (field.name for field in fields(EventTotals))
-        if name not in list(Standing)
-    }
-    return EventTotals(
-        held=standing.count(Standing.HELD),
-        coming=standing.count(Standing.COMING),
-        cancelled=standing.count(Standing.CANCELLED),
-        **sums,
+def _suppressions(
+    counts: PeriodCounts, campaigns: Iterable[PeriodCampaign], tallies: Iterable[Tally]
+) -> dict[str, int | None]:
+    """By reason, few not told; without those who unsubscribed where a letter does not tell its own."""
+    by_letter: dict[int, int] = {}
+    for tally in filter(_IS_DOING["unsubscribes"], tallies):
+        by_letter[tally.campaign_id] = by_letter.get(tally.campaign_id, 0) + tally.total
+    is_untold = any(
+        is_few(campaign.audience) or is_few(by_letter[campaign.id])
+        for campaign in campaigns
+        if campaign.tracking == TrackingMode.ANONYMOUS and campaign.id in by_letter
     )
+    hidden = {SuppressionReason.UNSUBSCRIBED.value} if is_untold else ()
+    return {
+        reason: None if is_few(count) else count
+        for reason, count in counts.suppressions().items()
+        if reason not in hidden
+    }
 
 
-def _reach(tallies: Sequence[Tally]) -> Reach:
-    """Readers beyond the recipients: the letter passed on, and visits to the public pages."""
-    passed = _by_label(tally for tally in tallies if tally.kind is TrackingKind.PASS_ON)
+def _reach(campaigns: Iterable[PeriodCampaign], tallies: Sequence[Tally]) -> Reach:
+    """Readers beyond the recipients: the letter passed on, and visits to the public pages.
+
+    As the reports of letters tell them: of anonymous ones, few are left out.
+    """
+    audiences = {
+        campaign.id: campaign.audience
+        for campaign in campaigns
+        if campaign.tracking == TrackingMode.ANONYMOUS
+    }
+    passed: dict[int, list[Tally]] = {}
     pages: dict[str, list[Tally]] = {}
     for tally in tallies:
-        if tally.kind is TrackingKind.VISIT:
+        if tally.kind is TrackingKind.PASS_ON:
+            passed.setdefault(tally.campaign_id, []).append(tally)
+        elif tally.kind is TrackingKind.VISIT:
             pages.setdefault(tally.page, []).append(tally)
+    by_letter = [
+        _as_told(_readers(same), audiences[campaign_id]) if campaign_id in audiences else _readers(same)
+        for campaign_id, same in passed.items()
+    ]
+    by_page = {page: _readers(same) for page, same in pages.items()}
+    if audiences:
+        by_page = {page: _as_told(done) for page, done in by_page.items()}
     visits = [
-        Page(page or None, sum(n.values()), n[Label.PERSON], n[Label.MACHINE], n[Label.UNSURE])
-        for page, same in pages.items()
-        for n in [_by_label(same)]
+        Page(page or None, done.total, done.people, done.machines, done.unsure)
+        for page, done in by_page.items()
+        if done.total is not None
     ]
     visits.sort(key=lambda page: (-page.total, page.page or ""))
-    pass_on = Engagement(
-        None,
-        sum(passed.values()),
-        passed[Label.PERSON],
-        passed[Label.MACHINE],
-        passed[Label.UNSURE],
-        None,
+    return Reach(
+        _sum_engagement(by_letter or [_readers(())]), sum(page.total for page in visits), visits
     )
-    return Reach(pass_on, sum(page.total for page in visits), visits)
+
+
+def _as_told(readers: Engagement, audience: int = 0) -> Engagement:
+    return without_few({"": readers}, ToldClicks(), audience=audience)[""]
+
+
+def _readers(tallies: Iterable[Tally]) -> Engagement:
+    totals = _by_label(tallies)
+    people, machines, unsure = (totals[label] for label in _AS_TOLD)
+    return Engagement(None, sum(totals.values()), people, machines, unsure, None)

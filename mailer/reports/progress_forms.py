@@ -13,6 +13,7 @@ from mailer.reports.flat import Line, write_lines
 from mailer.reports.page import page_environment
 from mailer.reports.progress import EventTotals, LetterFigures, ProgressReport
 from mailer.reports.report import Dimension, Group
+from mailer.reports.small_numbers import FEW_HIDDEN
 from mailer.reports.spreadsheet import NUMBER, SHARE, TEXT, Cell, Chart, Sheet, write_sheets
 
 PAGE = "report/progress.html"
@@ -47,7 +48,7 @@ def render(template: str, report: ProgressReport, folders: Sequence[Path]) -> st
             timezone=report.period.zone.key,
             headline=progress_sections.headline(report),
             figures=progress_sections.key_figures(report),
-            notes=progress_sections.notes(),
+            notes=progress_sections.notes(report),
             letters=progress_sections.letters(report, titles),
             doings=progress_sections.doings(report),
             events=progress_sections.events(report),
@@ -191,7 +192,7 @@ def _summary(report: ProgressReport) -> Sheet:
         ("Påmindelser sendt", totals.reminders_sent),
         ("Heraf for sent", totals.reminders_late),
         ("Påmindelser ikke sendt", totals.reminders_missed),
-        ("Breve med påmindelser", totals.reminded),
+        ("Breve med påmindelser, mindst", totals.reminded),
         ("Brevet sendt videre, åbninger", report.reach.pass_on.total),
         ("Besøg på siderne", report.reach.visits),
     ]
@@ -199,6 +200,8 @@ def _summary(report: ProgressReport) -> Sheet:
         (f"Får ikke flere breve: {progress_sections.REASONS.get(reason, reason).lower()}", count)
         for reason, count in report.suppressions.items()
     ]
+    if report.leaves_out:
+        rows.append(("Tomme felter", FEW_HIDDEN))
     return Sheet("Overblik", ["Tal", "Værdi"], [TEXT, NUMBER], rows)
 
 
@@ -257,13 +260,13 @@ def _events(report: ProgressReport) -> Sheet:
             "Pladser",
             "Tilmeldt",
             "Venteliste",
-            "Klik på tilmelding",
+            "Klik på tilmelding, mindst",
             "Modtagere, der klikkede",
             "Vil mindes om det",
             "Påmindelser sendt",
             "Heraf for sent",
             "Ikke sendt",
-            "Breve med påmindelser",
+            "Breve med påmindelser, mindst",
         ],
         [TEXT] * 6 + [NUMBER] * 10,
         [

@@ -5,10 +5,19 @@ from collections.abc import Iterable, Mapping
 from mailer.reports import danish
 from mailer.reports.charts import Bar, bar_chart
 from mailer.reports.danish import number, percent
-from mailer.reports.hiding import REST
-from mailer.reports.progress import EventProgress, LetterFigures, Period, ProgressReport, Standing
+from mailer.reports.hiding import FEWEST, REST
+from mailer.reports.progress import (
+    STATES,
+    EventProgress,
+    LetterFigures,
+    Period,
+    ProgressReport,
+    Standing,
+)
+from mailer.reports.progress_events import sum_told
 from mailer.reports.report import Dimension, Engagement, Group, Page
 from mailer.reports.sections import Figure, Legend, Note, Section, Table
+from mailer.reports.small_numbers import FEW_HIDDEN
 
 Titles = Mapping[str, str]
 """What people call the letters that go by themselves, by name."""
@@ -45,7 +54,7 @@ def period_in_words(period: Period) -> str:
 
 def headline(report: ProgressReport) -> str:
     """The period in one sentence."""
-    sent, totals = report.invitations.delivery["sent"], report.totals
+    sent, totals = report.invitations.delivery["sent"] or 0, report.totals
     said = [f"{danish.letters(sent)} modtaget af mailserverne" if sent else "ingen breve sendt"]
     if totals.held or totals.coming:
         said.append(f"{_meetings(totals.held)} holdt")
@@ -77,10 +86,11 @@ def key_figures(report: ProgressReport) -> list[Figure]:
         elif done.total:
             figures.append(Figure(so_often, number(done.total), "talt i alt"))
     waiting = f"og {number(totals.waiting)} på venteliste" if totals.waiting else "så vidt vi ved"
-    figures.append(Figure("Tilmeldt møderne", number(totals.seated), waiting))
+    note = waiting if totals.seated is not None else FEW_HIDDEN
+    figures.append(Figure("Tilmeldt møderne", number(totals.seated), note))
     figures.append(Figure("Møder holdt", number(totals.held), _standing_words(report)))
     figures.append(
-        Figure("Påmindelser", number(totals.reminded), _reminder_words(report) or "breve i perioden")
+        Figure("Påmindelser", _at_least(totals.reminded), _reminder_words(report) or "breve i perioden")
     )
     figures.append(Figure("Besøg på siderne", number(report.reach.visits), "ud over modtagerne"))
     return figures
@@ -114,8 +124,9 @@ def letters(report: ProgressReport, titles: Titles) -> Table | None:
         "Breve i perioden",
         headings,
         [_letter_row(letter_name(row, titles), row) for row in rows],
-        "Åbnet og klikket er antal breve, også breve fra før perioden. En streg: det måles ikke."
-        " Andet er spammeldt, udsat, venter, holdt tilbage eller annulleret.",
+        "Åbnet og klikket er antal breve, også breve fra før perioden. En streg: det måles eller vises"
+        " ikke. Andet er spammeldt, udsat, venter, holdt tilbage eller annulleret. Breve, der går af sig"
+        " selv, er rundet ned, hver udsendelse for sig.",
     )
 
 
@@ -130,8 +141,9 @@ def letter_name(letter: LetterFigures, titles: Titles) -> str:
 
 def _letter_row(name: str, letter: LetterFigures) -> list[str]:
     delivery, done = letter.delivery, letter.engagement
-    counts = [delivery["letters"], delivery["sent"], delivery["bounced"], delivery["uncertain"]]
-    counts.append(counts[0] - sum(counts[1:]))
+    apart = ("sent", "bounced", "uncertain")
+    counts = [delivery["letters"], *[delivery[state] for state in apart]]
+    counts.append(sum_told(delivery[state] for state in STATES if state not in apart))
     return [
         name,
         *map(number, counts),
@@ -164,14 +176,15 @@ def events(report: ProgressReport) -> Section | None:
     """How each event stands; None where there is none."""
     if not report.events:
         return None
-    most = max(max(event.seated, event.registration_clicks) for event in report.events) or 1
+    drawn = [(event.seated or 0, event.registration_clicks or 0) for event in report.events]
+    most = max(map(max, drawn)) or 1
     bars = [
         Bar(
             _event_label(event),
-            f"{number(event.seated)} tilmeldt · {number(event.registration_clicks)} klik",
-            [(event.registration_clicks / most, "c-open"), (event.seated / most, "c-register")],
+            f"{_people(event.seated)} tilmeldt · {_clicks(event)} klik",
+            [(clicks / most, "c-open"), (seated / most, "c-register")],
         )
-        for event in report.events
+        for event, (seated, clicks) in zip(report.events, drawn, strict=True)
     ]
     told = "; ".join(f"{bar.label}: {bar.words}" for bar in bars)
     return Section(
@@ -192,16 +205,36 @@ def event_table(report: ProgressReport) -> Table:
         [
             [
                 danish.clean(event.title),
-                number(event.seated),
-                number(event.waiting),
-                number(event.registration_clicks),
-                number(event.asked),
-                number(event.reminded),
+                _people(event.seated),
+                _people(event.waiting),
+                _clicks(event),
+                _people(event.asked),
+                _at_least(event.reminded),
             ]
             for event in report.events
         ],
+        "Klik på tilmelding er klik i de breve, vi selv har sendt ud; klik, der ville vise, hvad nogle"
+        " få har gjort, er udeladt. Påmindelser er breve, hver udsendelse rundet ned til nærmeste fem,"
+        " fra hundrede til to cifre.",
         explanations=[danish.clean(event_facts(event)) for event in report.events],
     )
+
+
+def _people(count: int | None) -> str:
+    return number(count) if count is not None else f"færre end {FEWEST}"
+
+
+def _clicks(event: EventProgress) -> str:
+    return (
+        _at_least(event.registration_clicks)
+        if event.clicks_untold
+        else number(event.registration_clicks)
+    )
+
+
+def _at_least(count: int | None) -> str:
+    """A number that is rounded down, or from which something is left out."""
+    return f"mindst {number(count)}" if count else number(count)
 
 
 def event_facts(event: EventProgress) -> str:
@@ -300,15 +333,17 @@ def suppressions(report: ProgressReport) -> Table | None:
         "Får ikke flere breve",
         ["Årsag", "Adresser"],
         [
-            [REASONS.get(reason, reason), number(count)]
-            for reason, count in sorted(report.suppressions.items(), key=lambda each: -each[1])
+            [REASONS.get(reason, reason), _people(count)]
+            for reason, count in sorted(
+                report.suppressions.items(), key=lambda each: (-(each[1] or 0), each[0])
+            )
         ],
     )
 
 
-def notes() -> list[Note]:
+def notes(report: ProgressReport) -> list[Note]:
     """What the figures mean and do not mean."""
-    return [
+    told = [
         Note(
             "Modtaget er ikke læst",
             "En mailserver har taget imod brevet. Om det ligger i indbakken eller i et spamfilter,"
@@ -330,6 +365,16 @@ def notes() -> list[Note]:
             " Hovedorganisation indgår ikke i nogen opgørelse.",
         ),
     ]
+    if report.leaves_out:
+        told.append(
+            Note(
+                "Små tal er skjult",
+                f"»Færre end {FEWEST}«, »mindst« eller en streg står, hvor et tal ville vise, hvad nogle"
+                " få har gjort, eller hvor andre tal ville røbe det. Summer, som det kunne regnes ud af,"
+                " er udeladt, også af dem, der har afmeldt sig.",
+            )
+        )
+    return told
 
 
 def paragraphs(text: str | None) -> list[list[str]]:

@@ -191,14 +191,18 @@ class Page:
 
     page: str | None
     total: int
-    people: int
-    machines: int
-    unsure: int
+    people: int | None
+    """People, machines and unsure add up to the total. Each is None where it tells of a few."""
+    machines: int | None
+    unsure: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Readers beyond the recipients: nobody in particular, and never added to them."""
+    """Readers beyond the recipients: nobody in particular, and never added to them.
+
+    They may have come by the letter's own links: of an anonymous one, few are left out.
+    """
 
     pass_on: Engagement
     visits: int

@@ -24,14 +24,14 @@ def people(count: int) -> str:
 
 
 def roughly(count: int) -> str:
-    """A number of people which, with a known one subtracted, would tell of a few: rounded down.
+    """A number of people which, with a known one subtracted, would tell of a few: rounded down."""
+    return people(count) if count < FEWEST else f"ca. {number(rounded_down(count))}"
 
-    To fives; from a hundred on to two digits.
-    """
-    if count < FEWEST:
-        return people(count)
+
+def rounded_down(count: int) -> int:
+    """To fives; from a hundred on to two digits."""
     step = FEWEST if count < _TWO_DIGITS_FROM else 10 ** (len(str(count)) - 2)
-    return f"ca. {number(count // step * step)}"
+    return count // step * step
 
 
 def without_few_registered(report: CampaignReport) -> CampaignReport:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, select, union_all
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import REGISTRATION, Campaign, Link
@@ -13,24 +14,26 @@ from mailer.events.changes import TOLD_FIELDS, list_history
 from mailer.events.models import Event, EventChange, EventState
 from mailer.events.registering import Seats, count_seats, full_events, state_of
 from mailer.foundation.settings import TrackingMode
-from mailer.reports.few import ClickedLink, ToldClicks, tell_clicks
+from mailer.reports.few import ClickedLink, add_clicks, tell_registration_clicks
 from mailer.reports.hiding import FEWEST
 from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
 
 _EXPECTED = ("time", "place", "address", "programme_url")
 """What everybody who comes wants to know sooner or later."""
 _IS_ANONYMOUS = Campaign.tracking == TrackingMode.ANONYMOUS
+_BY_HAND = Campaign.auto_submitted.is_(False)
+_OF_FEW = and_(Campaign.audience.between(1, FEWEST - 1), Campaign.tracking != TrackingMode.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """Clicks on an event's registration links, in all letters together."""
+    """Clicks on an event's registration links, in all letters that an administrator sent together."""
 
     total: int = 0
     letters: int = 0
     """Distinct letters in which a click is known."""
     untold: bool = False
-    """There may be more, in anonymous letters, which would tell of a few."""
+    """There may be more, in letters to a few, or in anonymous ones which would tell of a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,74 +106,79 @@ def _audiences(db: Session, changes: Sequence[EventChange]) -> Mapping[int | Non
 
 
 def _count_clicks(db: Session) -> Mapping[str, Clicks]:
-    """By event: clicks on its registration links; of anonymous letters as their reports tell them."""
-    clicked = (
-        select(Link.event_slug, func.count().label("total"))
-        .join(TrackingEvent, _link_of(TrackingEvent))
+    """By event: clicks on its registration links, as the pages of the letters tell them.
+
+    Letters that go by themselves are left out, as their pages tell no clicks either.
+    """
+    counts: dict[str, Clicks] = {}
+    for slug, total in db.execute(_clicks_of_nobody()):
+        counts[slug] = Clicks(int(total))
+    for slug, total, letters in db.execute(_clicks_of_known()):
+        counts[slug] = Clicks(counts.get(slug, Clicks()).total + int(total), letters)
+    untold = db.scalars(_registration_links(Link.event_slug).where(_OF_FEW).distinct())
+    for slug, told in [*[(slug, None) for slug in untold], *_anonymous_clicks(db)]:
+        before = counts.get(slug, Clicks())
+        counts[slug] = replace(
+            before, total=before.total + (told or 0), untold=before.untold or told is None
+        )
+    return counts
+
+
+def _registration_links(*columns: Any) -> Select[Any]:
+    """Of the links to register for an event in letters that an administrator sent."""
+    return (
+        select(*columns)
+        .select_from(Link)
         .join(Campaign, Campaign.id == Link.campaign_id)
-        .where(Link.kind == REGISTRATION, TrackingEvent.kind == TrackingKind.CLICK, ~_IS_ANONYMOUS)
+        .where(Link.kind == REGISTRATION, Link.event_slug.is_not(None), _BY_HAND)
+    )
+
+
+def _clicks_of_nobody() -> Select[Any]:
+    """By event, of letters in which readers may be known: clicks of those who are not."""
+    return (
+        _registration_links(Link.event_slug, func.sum(TrackingCount.total))
+        .join(TrackingCount, _link_of(TrackingCount))
+        .where(TrackingCount.kind == TrackingKind.CLICK, ~_IS_ANONYMOUS, ~_OF_FEW)
+        .group_by(Link.event_slug)
+    )
+
+
+def _clicks_of_known() -> Select[Any]:
+    """By event: clicks of known readers, and the letters they clicked in."""
+    clicked = (
+        _registration_links(Link.event_slug, func.count().label("total"))
+        .join(TrackingEvent, _link_of(TrackingEvent))
+        .where(TrackingEvent.kind == TrackingKind.CLICK, ~_IS_ANONYMOUS, ~_OF_FEW)
         .group_by(Link.event_slug, TrackingEvent.campaign_id, TrackingEvent.position)
         .subquery()
     )
-    known = select(clicked.c.event_slug, func.sum(clicked.c.total), func.count())
-    nobodys = (
-        select(Link.event_slug, func.sum(TrackingCount.total))
-        .join(TrackingCount, _link_of(TrackingCount))
-        .join(Campaign, Campaign.id == Link.campaign_id)
-        .where(Link.kind == REGISTRATION, TrackingCount.kind == TrackingKind.CLICK, ~_IS_ANONYMOUS)
-        .group_by(Link.event_slug)
+    return select(clicked.c.event_slug, func.sum(clicked.c.total), func.count()).group_by(
+        clicked.c.event_slug
     )
-    counts: dict[str, Clicks] = {}
-    for slug, total in db.execute(nobodys):
-        counts[slug or ""] = Clicks(int(total))
-    for slug, total, letters in db.execute(known.group_by(clicked.c.event_slug)):
-        by_nobody = counts.get(slug or "", Clicks())
-        counts[slug or ""] = Clicks(by_nobody.total + int(total), letters)
-    for slug, told in _anonymous_clicks(db):
-        before = counts.get(slug, Clicks())
-        if told is None:
-            counts[slug] = replace(before, untold=True)
-        else:
-            counts[slug] = replace(before, total=before.total + told)
-    return counts
 
 
 def _anonymous_clicks(db: Session) -> Iterator[tuple[str, int | None]]:
     """By anonymous letter and event: clicks on its registration links, None where they are not told."""
+    letters: dict[int, dict[int, ClickedLink]] = {}
+    linked = (
+        select(Link.campaign_id, Link.number, Link.kind, Link.event_slug)
+        .join(Campaign, Campaign.id == Link.campaign_id)
+        .where(_IS_ANONYMOUS, _BY_HAND, ~_OF_FEW)
+    )
+    for campaign_id, number, kind, slug in db.execute(linked):
+        letters.setdefault(campaign_id, {})[number] = ClickedLink(kind, (0, 0, 0), slug)
     counted = [
         select(log.campaign_id, log.link_number, total.label("total"))
         .join(Campaign, Campaign.id == log.campaign_id)
-        .where(log.kind == TrackingKind.CLICK, _IS_ANONYMOUS)
+        .where(log.kind == TrackingKind.CLICK, _IS_ANONYMOUS, _BY_HAND, ~_OF_FEW)
         .group_by(log.campaign_id, log.link_number)
         for log, total in ((TrackingCount, func.sum(TrackingCount.total)), (TrackingEvent, func.count()))
     ]
-    clicked = union_all(*counted).subquery()
-    rows = db.execute(
-        select(
-            Campaign.id,
-            Campaign.audience,
-            clicked.c.link_number,
-            Link.kind,
-            Link.event_slug,
-            clicked.c.total,
-        )
-        .join(Campaign, Campaign.id == clicked.c.campaign_id)
-        .outerjoin(Link, (Link.campaign_id == Campaign.id) & (Link.number == clicked.c.link_number))
-    )
-    letters: dict[tuple[int, int], dict[int, ClickedLink]] = {}
-    signing: dict[tuple[int, int], dict[str, set[int]]] = {}
-    for campaign_id, audience, number, kind, slug, total in rows:
-        letter = campaign_id, audience
-        links = letters.setdefault(letter, {})
-        before = sum(links[number].counts) if number in links else 0
-        links[number] = ClickedLink(kind, (before + int(total), 0, 0))
-        if kind == REGISTRATION:
-            signing.setdefault(letter, {}).setdefault(slug or "", set()).add(number)
-    for letter, events in signing.items():
-        clicks = tell_clicks(letters[letter]) if letter[1] >= FEWEST else ToldClicks()
-        for slug, numbers in events.items():
-            total = sum(sum(letters[letter][number].counts) for number in numbers)
-            yield slug, total if clicks.tells(numbers) else None
+    for campaign_id, link_number, total in db.execute(union_all(*counted)):
+        add_clicks(letters.setdefault(campaign_id, {}), link_number, (int(total), 0, 0))
+    for links in letters.values():
+        yield from tell_registration_clicks(links).items()
 
 
 def _link_of(log: type[TrackingEvent] | type[TrackingCount]) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from multiprocessing.connection import wait
 from typing import Any
 
-from sqlalchemy import Select, func, literal, null, select
+from sqlalchemy import Select, false, func, literal, null, select
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.audience import is_suppressed
@@ -24,7 +24,7 @@ from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.fields import FieldUse
 from mailer.rendering.letter import Letter, RenderedLetter
 from mailer.rendering.source import DEFAULT_LANGUAGE
-from mailer.rendering.values import Attributes, RecipientValues
+from mailer.rendering.values import RecipientValues
 from mailer.sending.addressees import NOBODY, Addressee, Needs, addressees, read_addressee
 from mailer.sending.findings import Example, Finding, Flaw, Gravity, masked
 from mailer.sending.frozen import CampaignLetter
@@ -38,7 +38,8 @@ from mailer.sending.letters import (
 )
 from mailer.sending.oddities import oddity
 from mailer.sending.reading import Reader
-from mailer.sending.redaction import redact
+from mailer.sending.redaction import Redaction, told
+from mailer.sending.slots import Deciding, mark_slots, read_deciding
 from mailer.sending.writer import LetterWriter
 from mailer.tracking.tokens import Tokens
 from recipients.models import Recipient
@@ -49,8 +50,16 @@ RANGE = 4_000
 _WORTH_A_POOL = 20_000
 _MOST_PROCESSES = 4
 _MOST_EXAMPLES = 5
-_TEXTS = ("name", "organisation", "workplace")
+_MOST_DISTINCT = 1_000
+"""Findings told apart; what comes after them is told without its words."""
+_KEPT = 10_000
+"""Copies of a variant that are known to have been read."""
+_TEXTS = ("name", "organisation", "workplace", "region")
 _ATTRIBUTES = "attributes."
+_AND_MORE = "in more ways than are told"
+_FOR_SMTPUTF8 = "the address has letters before the @ that only relays with SMTPUTF8 take (RFC 6531)"
+ADDRESS_SIGN = "//"
+"""Without it a value holds no address."""
 TOO_LARGE_BYTES = 10_000_000
 """Most mail servers take no more (RFC 1870 lets each say how much it takes)."""
 
@@ -81,14 +90,26 @@ class Audience:
 
     def reading(self, needs: Needs) -> Select[Any]:
         """The columns of ``addressees``, and the recipient's id behind them."""
+        return self.columns(*self._read(needs), Recipient.id)
+
+    def between(self, first: int, last: int, needs: Needs) -> Select[Any]:
+        """The same of one range, of a draft the suppressed as well; before the id, whether they are."""
+        if self.frozen:
+            chosen = self.columns(*self._read(needs), false(), Recipient.id)
+        else:
+            columns = (*self._read(needs), is_suppressed(), Recipient.id)
+            chosen = select_segment(self.rule).with_only_columns(*columns)
+        return chosen.where(self.number.between(first, last))
+
+    def left_out(self) -> Select[int]:
+        """The ids of those whom a draft's segment has and its audience has not: they are suppressed."""
+        return select_segment(self.rule).where(is_suppressed())
+
+    def _read(self, needs: Needs) -> list[Any]:
         columns = list(addressees(needs).selected_columns)
         if not self.frozen:
             columns[:3] = [self.number, literal(0), null()]
-        return self.columns(*columns, Recipient.id)
-
-    def between(self, first: int, last: int, needs: Needs) -> Select[Any]:
-        """The same of one range."""
-        return self.reading(needs).where(self.number.between(first, last))
+        return columns
 
 
 @dataclass(slots=True)
@@ -113,6 +134,8 @@ class Tally:
     """A digest of each of the letter's variants."""
     because: str | None = None
     """Why it is rendered per recipient; None if it is compiled."""
+    left_out: set[int] = field(default_factory=set)
+    """Ids of those of a draft's segment whose letters were not looked at: they are suppressed."""
 
     def weigh(self, size: int) -> None:
         """Count one letter that could be written."""
@@ -121,6 +144,22 @@ class Tally:
         self.letters += 1
         self.total += size
 
+    def find(self, finding: Finding) -> None:
+        """Keep what is wrong with the letter; words beyond the most that are told apart are left out."""
+        if finding not in self.findings and len(self.findings) >= _MOST_DISTINCT:
+            finding = replace(finding, detail=_AND_MORE)
+        self.findings[finding] = None
+
+    def count(
+        self, kind: tuple[str, Gravity, str], count: int, examples: Sequence[tuple[int, str]]
+    ) -> None:
+        """Count what is wrong with some recipients; as with findings, so many are told apart."""
+        if kind not in self.counts and len(self.counts) >= _MOST_DISTINCT:
+            kind = (*kind[:2], _AND_MORE)
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        kept = self.examples.setdefault(kind, [])
+        kept += examples[: _MOST_EXAMPLES - len(kept)]
+
     def add(self, other: "Tally") -> None:
         """Take in what was found in other letters; their flaws are not kept."""
         if other.letters:
@@ -128,13 +167,13 @@ class Tally:
         self.largest = max(self.largest, other.largest)
         self.letters += other.letters
         self.total += other.total
-        self.findings |= other.findings
         self.texts |= other.texts
         self.because = self.because or other.because
+        self.left_out |= other.left_out
+        for finding in other.findings:
+            self.find(finding)
         for kind, count in other.counts.items():
-            self.counts[kind] = self.counts.get(kind, 0) + count
-            kept = self.examples.setdefault(kind, [])
-            kept += other.examples[kind][: _MOST_EXAMPLES - len(kept)]
+            self.count(kind, count, other.examples[kind])
 
     def about_recipients(self, *, show: bool) -> Iterator[Finding]:
         """What is wrong with recipients, most frequent first.
@@ -227,6 +266,41 @@ def examine_all(
         pool.shutdown(cancel_futures=True)
 
 
+@dataclass(slots=True)
+class _Copies:
+    """The copies of one variant of a letter, and which of them have been read."""
+
+    variant: Variant
+    """Kept, so that no other has its identity."""
+    whole: tuple[str, ...]
+    """Printed fields whose every value is read."""
+    attributes: tuple[str, ...]
+    """Printed attributes besides: what in them is an address stands as one in the text part."""
+    read: set[tuple[object, ...]] = field(default_factory=set)
+
+    def is_new(self, values: RecipientValues, blank: tuple[str, ...]) -> bool:
+        """Whether no copy was read that is the same in all that decides what is found in it.
+
+        Args:
+            blank: the printed fields that are empty.
+        """
+        copy: tuple[object, ...] = blank
+        if self.whole:
+            copy += tuple(str(_value(values, name)) for name in self.whole)
+        if self.attributes:
+            copy += tuple(str(_value(values, name)) for name in self.addressed(values))
+        if copy in self.read:
+            return False
+        if len(self.read) >= _KEPT:
+            self.read.clear()
+        self.read.add(copy)
+        return True
+
+    def addressed(self, values: RecipientValues) -> list[str]:
+        """Those of its attributes that hold an address."""
+        return [name for name in self.attributes if ADDRESS_SIGN in str(_value(values, name))]
+
+
 class Examiner:
     """Writes letters as the sender would, and looks at each."""
 
@@ -240,8 +314,11 @@ class Examiner:
         self._writer = LetterWriter(self._tools, self._letter)
         self._uses = read_uses(source)
         self._fields = {language: _fields_of(use) for language, use in self._uses.items()}
-        self._variants: dict[int, Variant] = {}
-        self._reader = Reader(self._letter, settings.public_url)
+        self._copies: dict[int, _Copies] = {}
+        self._readers: dict[tuple[str, ...], Reader] = {}
+        self._redaction = Redaction(self._letter, settings.public_url)
+        self.deciding = Deciding()
+        """Printed fields that decided what was found in copies so far."""
 
     @property
     def needs(self) -> Needs:
@@ -252,7 +329,9 @@ class Examiner:
         """What is wrong with the letters of one range."""
         with database.read() as db:
             rows = db.execute(self._task.audience.between(first, last, self.needs)).all()
-        return self.examine(rows)
+        tally = self.examine([row for row in rows if not row[-2]])
+        tally.left_out.update(row[-1] for row in rows if row[-2])
+        return tally
 
     def examine(
         self, rows: Iterable[Sequence[Any]], stands_for: Mapping[int, int] | None = None
@@ -272,61 +351,84 @@ class Examiner:
         return tally
 
     def _examine_one(self, tally: Tally, to: Addressee, recipient: int, count: int) -> None:
-        found = list(self._flaws_of(to))
+        found, blank = self._look_at(to)
         try:
-            size = self._weigh(tally, to) + self._task.overhead
+            size = self._weigh(tally, to, blank) + self._task.overhead
         except RecipientValueError as lacking:
-            found.append(("lacking", Gravity.ERROR, str(lacking)))
+            found.append(("lacking", Gravity.ERROR, told(lacking, self._letter.letter.source)))
         except LetterError as broken:
-            found.append(("letter", Gravity.ERROR, redact(str(broken), to)))
-        except UnicodeError as unfit:
-            found.append(("address", Gravity.ERROR, f"no relay could take the address: {unfit}"))
+            found.append(("letter", Gravity.ERROR, told(broken, self._letter.letter.source)))
+        except UnicodeError:
+            found.append(
+                ("address", Gravity.ERROR, "no relay could take the address: its domain is no name")
+            )
         else:
             tally.weigh(size)
             if size > self._tools.settings.largest_letter:
                 found.append(self._oversize(size))
-        for flaw in found:
-            self._note(tally, to, recipient, flaw, count)
+        for kind in found:
+            tally.count(kind, count, ((recipient, to.email),))
+            if self._task.list_flaws:
+                tally.flaws.append(Flaw(recipient, to.email, *kind))
 
-    def _weigh(self, tally: Tally, to: Addressee) -> int:
-        """The bytes of one letter; each variant, and each rendered alone, is read as by its reader."""
+    def _weigh(self, tally: Tally, to: Addressee, blank: tuple[str, ...]) -> int:
+        """The bytes of one letter; one that may read as no other did is read as by its reader."""
         if self._writer.per_recipient_because is None:
             variant, size = self._writer.weigh(to)
             if variant is not None:
-                if id(variant) not in self._variants:
-                    self._variants[id(variant)] = variant
-                    self._read(tally, to, read_templates(self._tools, self._letter, to))
-                    tally.texts.add(self._digest(to))
+                copies = self._copies.get(id(variant)) or self._meet(tally, variant, to)
+                if copies.is_new(to.values, blank):
+                    self._read(tally, blank, read_templates(self._tools, self._letter, to))
+                    if addressed := copies.addressed(to.values):
+                        self.deciding |= Deciding(frozenset(addressed))
                 return size
         rendered = render_letter(self._tools, self._letter, to)
-        self._read(tally, to, rendered)
+        self._read(tally, blank, rendered)
         return len(write_message(self._tools, self._letter, to, rendered).data)
 
-    def _read(self, tally: Tally, to: Addressee, rendered: RenderedLetter) -> None:
-        for finding in self._reader.read(rendered):
-            tally.findings[replace(finding, detail=redact(finding.detail, to))] = None
+    def _meet(self, tally: Tally, variant: Variant, to: Addressee) -> _Copies:
+        """Take note of a variant, and of what is decided by the values that its copies print."""
+        use, marked = self._use_of(to), self._marked(to)
+        deciding = read_deciding(marked, use)
+        others = {name for name in use.slots if name.startswith(_ATTRIBUTES)} - deciding.whole
+        copies = _Copies(variant, tuple(sorted(deciding.whole)), tuple(sorted(others)))
+        self._copies[id(variant)] = copies
+        self.deciding |= deciding
+        text = f"{marked.subject}\0{marked.text}\0{marked.html}"
+        tally.texts.add(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
+        return copies
 
-    def _flaws_of(self, to: Addressee) -> Iterator[tuple[str, Gravity, str]]:
-        """What is odd about a recipient, whether or not the letter can be written."""
+    def _read(self, tally: Tally, blank: tuple[str, ...], rendered: RenderedLetter) -> None:
+        """Read one as its reader would; one that says nothing has the same links as others that do."""
+        reader = self._readers.get(blank)
+        if reader is None:
+            reader = self._readers[blank] = Reader(self._letter, self._tools.settings.public_url)
+        for finding in reader.read(rendered):
+            tally.find(self._redaction.of(finding))
+
+    def _look_at(self, to: Addressee) -> tuple[list[tuple[str, Gravity, str]], tuple[str, ...]]:
+        """What is odd about a recipient, whether or not the letter can be written; the empty fields."""
+        found, blank = [], []
         if not to.email.isascii() and not to.email.rpartition("@")[0].isascii():
-            yield (
-                "smtputf8",
-                Gravity.WARNING,
-                "the address has letters before the @ that only relays with SMTPUTF8 take (RFC 6531)",
-            )
+            found.append(("smtputf8", Gravity.WARNING, _FOR_SMTPUTF8))
         values = to.values
-        printed, needed = self._fields.get(values.language) or self._fields[DEFAULT_LANGUAGE]
+        printed, needed, holes = self._fields.get(values.language) or self._fields[DEFAULT_LANGUAGE]
         for name in printed:
             value = (
                 values.attributes.get(name.removeprefix(_ATTRIBUTES))
                 if name.startswith(_ATTRIBUTES)
                 else getattr(values, name)
             )
-            if value is None or value == "":
+            if value is None or (isinstance(value, str) and (not value or value.isspace())):
+                if value or name in holes:
+                    blank.append(name)
                 if name in needed and not self._is_lacking(name, to):
-                    yield "empty", Gravity.WARNING, f"{name} is empty, and the letter prints it"
+                    found.append(
+                        ("empty", Gravity.WARNING, f"{name} is empty, and the letter prints it")
+                    )
             elif isinstance(value, str) and (odd := oddity(name, value)):
-                yield "odd", Gravity.WARNING, f"{name}: {odd}"
+                found.append(("odd", Gravity.WARNING, f"{name}: {odd}"))
+        return found, tuple(blank)
 
     def _is_lacking(self, name: str, to: Addressee) -> bool:
         """Whether it is an attribute the recipient does not even have: such a letter is not written."""
@@ -344,50 +446,35 @@ class Examiner:
             f"the letter is larger than {limit / 1000:.0f} KB: mail clients cut it off",
         )
 
-    def _digest(self, to: Addressee) -> bytes:
-        """What tells the variants of the letter apart, in every process alike."""
+    def _marked(self, to: Addressee) -> RenderedLetter:
+        """The letter with marks for what is printed, and links that name nobody."""
         nobody = replace(to, position=NOBODY)
         tracked_as = tracked_position(self._letter.tracking, nobody)
         values = letter_values(self._tools, self._letter, nobody, tracked_as)
         links = replace(values.links, pass_on="…")  # noqa: S106 - an address, by region within a variant
-        shown = replace(values, recipient=self._anybody_like(to), links=links)
-        text = "\0".join(self._letter.letter.render_parts(shown))
-        return blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
-
-    def _anybody_like(self, to: Addressee) -> RecipientValues:
-        """What the templates see of somebody who gets the same variant, whatever is only printed."""
-        values, plain = to.values, dict[str, Any]()
-        attributes = Attributes(values.attributes)
-        for name in self._use_of(to).slots:
-            if name.startswith(_ATTRIBUTES):
-                key = name.removeprefix(_ATTRIBUTES)
-                attributes[key] = "…" if attributes.get(key) else attributes.get(key)
-            elif getattr(values, name):
-                plain[name] = "…"
-        return replace(values, attributes=attributes, **plain)
+        shown = replace(values, recipient=mark_slots(to.values, self._use_of(to)), links=links)
+        return RenderedLetter(*self._letter.letter.render_parts(shown))
 
     def _use_of(self, to: Addressee) -> FieldUse:
         return self._uses.get(to.values.language) or self._uses[DEFAULT_LANGUAGE]
 
-    def _note(
-        self, tally: Tally, to: Addressee, recipient: int, kind: tuple[str, Gravity, str], count: int
-    ) -> None:
-        tally.counts[kind] = tally.counts.get(kind, 0) + count
-        examples = tally.examples.setdefault(kind, [])
-        if len(examples) < _MOST_EXAMPLES:
-            examples.append((recipient, to.email))
-        if self._task.list_flaws:
-            tally.flaws.append(Flaw(recipient, to.email, *kind))
+
+def _value(values: RecipientValues, name: str) -> object:
+    """A printed field's value; None also for an attribute the recipient does not have."""
+    if name.startswith(_ATTRIBUTES):
+        return values.attributes.get(name.removeprefix(_ATTRIBUTES))
+    return getattr(values, name)
 
 
-def _fields_of(use: FieldUse) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Which of a letter's fields may hold anything, and those whose absence leaves a hole in it.
+def _fields_of(use: FieldUse) -> tuple[tuple[str, ...], frozenset[str], frozenset[str]]:
+    """Which of a letter's fields may hold anything, those whose absence leaves a hole in it, and might.
 
     The name counts always: it stands in every letter's To.
     """
     used = {"name", *use.slots, *use.keys, *(_TEXTS if use.whole else ())}
     told = sorted(name for name in used if name in _TEXTS or name.startswith(_ATTRIBUTES))
-    return tuple(told), use.slots - use.presence
+    needed = use.slots - use.presence
+    return tuple(told), needed, needed | use.keys.keys() | set(_TEXTS if use.whole else ())
 
 
 def _begin(task: Task) -> None:

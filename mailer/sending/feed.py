@@ -18,7 +18,6 @@ from mailer.sending.addressees import Addressee
 from mailer.sending.letters import Message
 from mailer.sending.notes import Notes
 from mailer.sending.outcomes import failed, outcome_of, sent, spared, suppressed, uncertain, withdrawn
-from mailer.sending.redaction import redact
 from mailer.sending.writer import LetterWriter
 from mailer.smtp.pace import Pace
 from mailer.smtp.relays import Relay
@@ -29,8 +28,8 @@ STARTS_FOR_SECONDS = 45.0
 PATIENCE_SECONDS = 2.0
 """So long a batch stays for slow domains alone while other batches wait for its worker."""
 _WRITTEN_AHEAD = 16
-"""Letters written in one go: each that leaves drives out of the processor's caches what it takes to write
-the next."""
+"""Letters written in one go: each that leaves drives what it takes to write the next out of the
+processor's caches."""
 _SHORTEST_WAIT_SECONDS = 0.005
 _NEVER = float("inf")
 
@@ -282,11 +281,11 @@ class BatchFeed:
         try:
             return self.tools.writer.write(to)
         except (RecipientValueError, LetterError, UnicodeError) as error:
-            self._settle(failed(to.position, f"not rendered: {redact(str(error), to)}"))
+            self._settle(failed(to.position, self.tools.writer.why_not(error)))
             return None
 
     def _write_ahead(self) -> None:
-        """Write the letters that probably go next; what is wrong with one is told when it is its turn."""
+        """Write what probably goes next; what is wrong with one is told when it is its turn."""
         for to in islice(self._fresh, _WRITTEN_AHEAD):
             with suppress(Exception):
                 self._written[to.position] = self.tools.writer.write(to)

@@ -3,7 +3,7 @@
 ```
 d BATCH FENCE POSITION RELAY                   the final dot of this letter leaves now
 s BATCH FENCE POSITION RELAY CODE ENHANCED     the relay took it (ENHANCED is - where there is none)
-o BATCH FENCE POSITION {...}                   any other outcome, as JSON
+o BATCH FENCE POSITION {...}                   any other outcome, as JSON in ASCII
 w BATCH FENCE POSITION                         what was noted of it does not count: it was not sent
 ```
 """
@@ -23,6 +23,7 @@ from mailer.smtp.replies import Reply
 
 NO_NOTE = "its worker died before the reply to the final dot was noted"
 _NO_CODE = "-"
+_DOT = "d "
 _LINE = re.compile(r"([dsow]) (\d+) (\d+) (\d+)(?: (.+))?", re.ASCII)
 
 
@@ -35,8 +36,8 @@ class Notes:
         self._lines: list[str] = []
 
     def dot(self, position: int, relay: str) -> None:
-        """The final dot of this letter leaves with the next flush."""
-        self._lines.append(f"d {self._claim} {position} {relay}")
+        """The final dot of this letter leaves after the next flush, and only if that succeeds."""
+        self._lines.append(f"{_DOT}{self._claim} {position} {relay}")
 
     def taken(self, position: int, relay: str, reply: Reply) -> None:
         """A relay took the letter."""
@@ -47,17 +48,23 @@ class Notes:
     def outcome(self, outcome: Outcome) -> None:
         """What became of a letter otherwise."""
         kept = asdict(outcome) | {"due_at": outcome.due_at.isoformat() if outcome.due_at else None}
-        told = json.dumps(kept, ensure_ascii=False)
-        self._lines.append(f"o {self._claim} {outcome.position} {told}")
+        self._lines.append(f"o {self._claim} {outcome.position} {json.dumps(kept)}")
 
     def withdrawn(self, position: int) -> None:
         """What was noted of the letter does not count."""
         self._lines.append(f"w {self._claim} {position}")
 
     def flush(self) -> None:
-        """Write what was noted, in one write; after an error all of it is kept for the next flush."""
+        """Write what was noted, in one write.
+
+        After an error it is kept for the next flush, but for the dots: none of them has left, or will.
+        """
         if self._lines:
-            self._journal.write("\n".join(self._lines))
+            try:
+                self._journal.write("\n".join(self._lines))
+            except Exception:
+                self._lines = [line for line in self._lines if not line.startswith(_DOT)]
+                raise
             self._lines.clear()
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.models import DeliveryState
+from mailer.rendering.headers import clean
 from mailer.sending.addressees import Addressee
 from mailer.sending.backoff import attempts_in, next_attempt, tried_long_enough
 from mailer.smtp.line import LOST_TOO_OFTEN
@@ -15,6 +16,7 @@ _SENT = DeliveryState.SENT
 """To look up a member of an enumeration for each letter takes time."""
 _DOUBTED_FOR_WAITS = 3
 NO_REPLY = "no reply was read after the final dot"
+_LONGEST_REASON = 300
 SUPPRESSED_SINCE = "suppressed after the audience was frozen"
 ERASED_SINCE = "the recipient was erased after the audience was frozen"
 
@@ -107,5 +109,10 @@ def suppressed(position: int, reason: str = SUPPRESSED_SINCE) -> Outcome:
 
 
 def failed(position: int, reason: str) -> Outcome:
-    """The outcome of a letter that could not be offered to any relay."""
-    return Outcome(position, DeliveryState.FAILED, reason=reason[:300], attempted=False)
+    """The outcome of a letter that could not be offered to any relay.
+
+    Args:
+        reason: whatever it says; kept are so many printable characters of it.
+    """
+    kept = clean(reason[:_LONGEST_REASON])
+    return Outcome(position, DeliveryState.FAILED, reason=kept, attempted=False)

@@ -31,7 +31,7 @@ from mailer.sending.frozen import CampaignLetter, open_letter
 from mailer.sending.letters import LetterTools, Message, dkim_signer, render_letter, write_message
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.reading import Reader
-from mailer.sending.redaction import redact
+from mailer.sending.redaction import Redaction, told
 from mailer.sending.verdicts import Verdict, keep_verdict, stamp_of
 from mailer.sending.withholding import is_withheld
 from mailer.smtp.relays import Relay
@@ -136,7 +136,7 @@ def preflight(
     looking = looking or Looking()
     findings = list(check_settings(tools.settings, relays))
     plain = _unsigned(tools)
-    with database.read() as db:
+    with database.snapshot() as db:
         campaign = find_campaign(db, name)
         audience = _audience(db, campaign)
         findings += _check_campaign(db, campaign)
@@ -153,6 +153,7 @@ def preflight(
     found = (*samples.findings, *total.findings, *total.about_recipients(show=looking.show_recipients))
     if letter is not None and stamp is not None:
         verdict = Verdict((*samples.findings, *total.findings, *total.errors()), total.letters)
+        stamp = replace(stamp, left_out=stamp.left_out | total.left_out)
         keep_verdict(tools.settings.state_dir, letter.campaign_id, stamp, verdict)
     findings += found
     with database.read() as db:
@@ -193,7 +194,7 @@ def try_samples(
         recipients: ids; the suppressed may be among them.
 
     Raises:
-        LetterError: it can be written to nobody it was tried on.
+        LetterError: it can be written to nobody it was tried on; the message repeats nobody's values.
     """
     get_it = Recipient.id.in_(recipients), ~is_withheld(letter)
     kinds = (
@@ -204,6 +205,8 @@ def try_samples(
     firsts = select(Recipient).where(Recipient.id.in_(kinds))
     others = select(Recipient).where(*get_it).order_by(Recipient.id.desc()).limit(_OTHERS)
     reader = Reader(letter, tools.settings.public_url)
+    redaction = Redaction(letter, tools.settings.public_url)
+    source = letter.letter.source
     findings: dict[Finding, None] = {}
     lacking: RecipientValueError | None = None
     broken: LetterError | None = None
@@ -222,15 +225,13 @@ def try_samples(
                 continue
             except UnicodeError:
                 continue
-            for finding in (*reader.read(rendered), *check_header(message.data)):
-                findings[replace(finding, detail=redact(finding.detail, to))] = None
+            findings |= dict.fromkeys(redaction.of(finding) for finding in reader.read(rendered))
+            findings |= dict.fromkeys(check_header(message.data))
     if broken is not None and message is None:
-        raise broken
+        raise LetterError(told(broken, source)) from None
     if lacking is not None and message is None:
-        name = letter.letter.source.name
-        findings[
-            error("letter", f"letter {name!r} could be written to nobody it was tried on: {lacking}")
-        ] = None
+        what = f"letter {source.name!r} could be written to nobody it was tried on"
+        findings[error("letter", f"{what}: {told(lacking, source)}")] = None
     return Samples(tuple(findings), message)
 
 

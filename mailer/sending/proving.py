@@ -1,11 +1,11 @@
 """A letter proved before it is launched: one copy of every kind of it is looked at, in a second or two.
 
 Two recipients get copies of one kind if everything is the same for both that the letter decides with,
-down to which of the values it prints are there at all. Such copies differ in printed values alone, so
-that what is wrong with one is wrong with all of its kind; the longest values are looked at besides. A
-letter of too many kinds, such as one that filters names, is left to a preflight, which looks at all;
-so is one that is not compiled and prints values of which its kinds tell only that they are there: those
-may decide whether it can be written, as in a ``style``.
+down to which of the values it prints are there at all, and what it prints into a link or an image. Such
+copies differ in printed words alone, so that what is wrong with one is wrong with all of its kind; the
+longest values are looked at besides. A letter of too many kinds, such as one that filters names, is left
+to a preflight, which looks at all; so is one that is not compiled and prints values of which its kinds
+tell only that they are there: those may decide whether it can be written, as in a ``style``.
 """
 
 import json
@@ -33,10 +33,19 @@ from mailer.rendering.errors import LetterError, RecipientValueError
 from mailer.rendering.fields import FieldUse
 from mailer.sending.addressees import Addressee, read_addressee
 from mailer.sending.checks import check_header
-from mailer.sending.examining import RANGE, TOO_LARGE_BYTES, Audience, Examiner, Tally, seal
+from mailer.sending.examining import (
+    ADDRESS_SIGN,
+    RANGE,
+    TOO_LARGE_BYTES,
+    Audience,
+    Examiner,
+    Tally,
+    seal,
+)
 from mailer.sending.findings import Finding
 from mailer.sending.frozen import CampaignLetter
 from mailer.sending.letters import LetterTools, render_letter, write_message
+from mailer.sending.slots import Deciding
 from mailer.sending.verdicts import Verdict, kept_verdict, stamp_of
 from recipients.models import Recipient, TrackingChoice
 
@@ -47,6 +56,8 @@ _MOST_RENDERED = 100
 _PLACES = 1 << 32
 """More than there are ids."""
 _ATTRIBUTES = "attributes."
+_BLANKS = "".join(sign for sign in map(chr, range(0x3001)) if sign.isspace())
+"""Whatever ``str.strip`` takes away."""
 _TEXTS: Mapping[str, Any] = {
     "name": case((Recipient.shared, null()), else_=Recipient.name),
     "organisation": Recipient.organisation,
@@ -75,6 +86,7 @@ def prove_letter(
     """Look at a copy of every kind, or take the word of a preflight that has looked at them all.
 
     Args:
+        db: a snapshot, so that all is said of the same recipients.
         audience: a draft's.
         most: kinds that are looked at here.
         too_large_bytes: above it a letter is refused by most servers.
@@ -83,22 +95,29 @@ def prove_letter(
         LetterError: a part of the letter is no template.
         TooManyKinds: a preflight has to look at it first.
     """
-    kinds = _Kinds(read_uses(letter.letter.source), letter, db.get_bind().dialect.name)
-    of_each = audience.columns(
-        func.min(Recipient.id), func.count(), *[_longest(value) for value in kinds.printed]
-    )
-    found = db.execute(of_each.group_by(*kinds.columns).limit(most + 1)).all()
-    if len(found) > most:
-        return _verdict_on_all(tools, db, letter, audience)
     task = seal(tools, letter, audience, overhead=0, list_flaws=False, too_large_bytes=too_large_bytes)
     examiner = Examiner(task)
-    rows = _rows(db, examiner, audience, [first for first, *_ in found])
-    tally = examiner.examine(rows, {first: count for first, count, *_ in found})
-    if tally.because is not None and not kinds.tell_all:
-        return _verdict_on_all(tools, db, letter, audience)
+    uses, dialect = read_uses(letter.letter.source), db.get_bind().dialect.name
+    wrong: dict[Finding, None] = {}
+    while True:  # until no copy tells that more decides than what they were chosen by
+        deciding = examiner.deciding
+        kinds = _Kinds(uses, letter, dialect, deciding)
+        of_each = audience.columns(
+            func.min(Recipient.id), func.count(), *[_longest(value) for value in kinds.printed]
+        )
+        found = db.execute(of_each.group_by(*kinds.columns).limit(most + 1)).all()
+        if len(found) > most:
+            return _verdict_on_all(tools, db, letter, audience)
+        rows = _rows(db, examiner, audience, [first for first, *_ in found])
+        tally = examiner.examine(rows, {first: count for first, count, *_ in found})
+        if tally.because is not None and not kinds.tell_all:
+            return _verdict_on_all(tools, db, letter, audience)
+        wrong |= tally.findings
+        if examiner.deciding == deciding:
+            break
     findings = [
         *_header_findings(tools, letter, [read_addressee(row) for row in rows]),
-        *tally.findings,
+        *wrong,
         *_errors(tally),
     ]
     longest = sorted({place for _, _, *places in found for place in places if place}, reverse=True)
@@ -164,7 +183,9 @@ def _header_findings(
 class _Kinds:
     """By which columns the kinds of a letter differ, and what it prints of any length."""
 
-    def __init__(self, uses: Mapping[str, FieldUse], letter: CampaignLetter, dialect: str) -> None:
+    def __init__(
+        self, uses: Mapping[str, FieldUse], letter: CampaignLetter, dialect: str, deciding: Deciding
+    ) -> None:
         self._on_postgres = dialect == "postgresql"
         self.columns: list[ColumnElement[Any]] = [_WORDS["language"]]
         self.printed: list[ColumnElement[Any]] = []
@@ -181,31 +202,40 @@ class _Kinds:
             self.printed += [*_TEXTS.values(), cast(Recipient.attributes, Text)]
             return
         slots = frozenset[str]().union(*(use.slots for use in uses.values())) - _WORDS.keys()
-        for name, constants in _read(uses).items():
+        for name, constants in (_read(uses) | dict.fromkeys(deciding.whole)).items():
             self.tell_all &= constants is None or name not in slots
+            value = None
             if name.startswith(_ATTRIBUTES):
-                self._add_attribute(name.removeprefix(_ATTRIBUTES), constants)
+                value = self._add_attribute(name.removeprefix(_ATTRIBUTES), constants)
+                if value is not None and name in slots:
+                    self.columns.append(value.contains(ADDRESS_SIGN))
             elif name in _TEXTS:
-                self.columns += _told(_TEXTS[name], constants)
-                self.printed.append(_TEXTS[name])
+                value = _TEXTS[name]
+                self.columns += _told(value, constants)
+                self.printed.append(value)
             elif name in _WORDS:
                 self.columns.append(_WORDS[name])
+            if value is not None and name in deciding.blank:
+                trim = func.btrim if self._on_postgres else func.trim
+                self.columns.append(trim(value, _BLANKS) == "")
 
-    def _add_attribute(self, key: str, constants: frozenset[str] | None) -> None:
+    def _add_attribute(self, key: str, constants: frozenset[str] | None) -> ColumnElement[str] | None:
+        """Tell kinds apart by an attribute; None if all attributes together do that."""
         if not key.isprintable() or '"' in key or "\\" in key:  # SQLite has no path to it
             self.columns.append(cast(Recipient.attributes, Text))
             self.printed.append(cast(Recipient.attributes, Text))
-            return
-        value = Recipient.attributes[key].as_string()
+            return None
+        value: ColumnElement[str] = Recipient.attributes[key].as_string()
         if self._on_postgres:
             kind, text = func.json_typeof(Recipient.attributes[key]), "string"
         else:
             kind, text = func.json_type(Recipient.attributes, f'$."{key}"'), "text"
         self.columns += [kind, case((kind != text, value)), *_told(value, constants)]
         self.printed.append(value)
+        return value
 
 
-def _read(uses: Mapping[str, FieldUse]) -> Mapping[str, frozenset[str] | None]:
+def _read(uses: Mapping[str, FieldUse]) -> dict[str, frozenset[str] | None]:
     """The fields a letter uses in any language, with what each is compared to; None: it counts whole."""
     fields: dict[str, frozenset[str] | None] = {}
     for use in uses.values():

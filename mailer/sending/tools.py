@@ -71,8 +71,13 @@ def journal_folder(state_dir: Path) -> Path:
 
 
 def open_own_journal(state_dir: Path) -> Journal:
-    """A new journal for this process, under a name no other process has had."""
-    return Journal(journal_folder(state_dir) / f"sending-{secrets.token_hex(8)}")
+    """A new journal for this process."""
+    return Journal(new_journal(state_dir))
+
+
+def new_journal(state_dir: Path) -> Path:
+    """A name for a journal that no other has had."""
+    return journal_folder(state_dir) / f"sending-{secrets.token_hex(8)}"
 
 
 def host_id(state_dir: Path) -> str:

@@ -35,6 +35,7 @@ from mailer.sending.letters import (
     tracked_position,
     write_message,
 )
+from mailer.sending.redaction import told
 from mailer.sending.variants import variant_of
 from mailer.smtp.envelope import Envelope, ascii_domain
 from mailer.tracking.tokens import DELIVERY_PURPOSES, Purpose, Tokens
@@ -99,6 +100,10 @@ class LetterWriter:
                 pass
         rendered = render_letter(self._tools, self._letter, to)
         return write_message(self._tools, self._letter, to, rendered)
+
+    def why_not(self, error: Exception) -> str:
+        """Why a letter could not be written, in words that repeat nobody's values."""
+        return f"not rendered: {told(error, self._letter.letter.source)}"
 
     @property
     def variants(self) -> int:

@@ -9,7 +9,8 @@ from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.log import get_log
 from mailer.foundation.settings import SettingsError
-from mailer.rendering.errors import LetterError, LetterNotFound
+from mailer.rendering.errors import LetterNotFound
+from mailer.sending.redaction import logged
 from recipients.errors import ImportRunning
 
 LEASE = timedelta(seconds=50)
@@ -42,18 +43,11 @@ def tick(database: Database, launches: Mapping[str, Launch]) -> list[int]:
             campaigns += launch()
         except DatabaseUnavailable:
             raise
-        except (
-            SettingsError,
-            LetterError,
-            LetterNotFound,
-            LaunchRefused,
-            NotAllowedNow,
-            ImportRunning,
-        ) as error:
+        except (SettingsError, LetterNotFound, LaunchRefused, NotAllowedNow, ImportRunning) as error:
             _log.error("what is due was not launched", kind=kind, error=str(error))
             all_well = False
         except Exception as error:  # noqa: BLE001 - whatever it is, the other kinds are due as well
-            _log.error("what is due was not launched", kind=kind, error=type(error).__name__)
+            _log.error("what is due was not launched", kind=kind, error=logged(error))
             all_well = False
     if all_well:
         with database.write() as db:

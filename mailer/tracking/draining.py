@@ -107,8 +107,26 @@ class _Line(NamedTuple):
         return _LONG_AGO if self.seen is None else self.seen.at
 
 
-_Left = tuple[_Line, str | None]
-"""A line that is not taken in, and why it never will be; None if it only has to wait."""
+class _Outcome(NamedTuple):
+    """What became of lines."""
+
+    done: Sequence[_Line] = ()
+    """Deeds that changed something, and are to be kept."""
+    waiting: Sequence[_Line] = ()
+    """Deeds whose row is held."""
+    refused: Sequence[tuple[_Line, str]] = ()
+    """Those that never will be taken in, each with the reason."""
+
+    def plus(self, more: "_Outcome") -> "_Outcome":
+        """What became of these and of more."""
+        return _Outcome(
+            [*self.done, *more.done],
+            [*self.waiting, *more.waiting],
+            [*self.refused, *more.refused],
+        )
+
+
+_Act = Callable[[Session, Sequence[_Line]], _Outcome]
 
 
 class Drainer:
@@ -231,13 +249,14 @@ class Drainer:
         tried = self._put_off.first(_MOST_TRIED_AGAIN)
         lines = [_Line(PUT_OFF, 0, 0, raw, seen) for raw, seen in tried]
         with self._database.write() as db:
-            left = self._take_in(db, lines)
-            refused = _refused(left, of=lines)
-            for line, why in refused:
+            outcome = self._take_in(db, lines)
+            aside = [(line, "unreadable") for line in lines if line.seen is None]
+            aside += outcome.refused
+            for line, why in aside:
                 self._put_aside(line, why)
         with suppress(OSError):  # the disk is full: what is done is done again, which changes nothing
-            self._put_off.note_tried(tried, _held(left))
-        self._set_aside += len(refused)
+            self._put_off.note_tried(tried, _held(outcome))
+        self._set_aside += len(aside)
 
     def _look_up(self, names: Sequence[str]) -> None:
         """Ask how far journals are that this process has not seen yet; forget those that are gone."""
@@ -272,49 +291,78 @@ class Drainer:
 
     def _move(self, lines: Sequence[_Line]) -> None:
         """Take lines in; if one is refused, all others without it."""
-        readable = [line for line in lines if line.seen is not None]
         aside = [
             (line, "unreadable") for line in lines if line.seen is None and line.raw.endswith(b"]\n")
         ]
         with self._database.write() as db:
-            left = self._take_in(db, readable)
-            refused = _refused(left, of=readable)
+            outcome = self._take_in(db, lines)
+            aside += outcome.refused
             self._mark(db, lines)
-            self._put_off.add(_held(left))  # before the commit: better twice than nowhere
-            for line, why in aside + refused:
+            self._put_off.add(_held(outcome))  # before the commit: better twice than nowhere
+            for line, why in aside:
                 self._put_aside(line, why)
-        self._set_aside += len(aside) + len(refused)
+        self._set_aside += len(aside)
         self._moved |= {line.journal: line.ends for line in lines}
 
-    def _take_in(self, db: Session, lines: Sequence[_Line]) -> list[_Left]:
-        """Do what the lines say; return those that are refused or have to wait."""
+    def _take_in(self, db: Session, lines: Sequence[_Line]) -> _Outcome:
+        """Do what was asked for in the lines that can be read, then keep them.
+
+        In this order, so that it is known whose objection waits before anything is kept of them. What
+        was asked for stays done where its line cannot be kept.
+
+        Raises:
+            NothingTaken: each of many is refused.
+        """
+        readable = [line for line in lines if line.seen is not None]
+        asked = [line for line in readable if self._deed_of(line)]
+        outcome = self._all_but_refused(db, asked, self._do)
+        done = set(map(id, outcome.done))
+        kept = [line for line in readable if not self._deed_of(line) or id(line) in done]
+        letters = {(seen.campaign_id, seen.position) for _, seen in _held(outcome)}
+        objecting = letters.union(self._put_off.letters)
+
+        def keep(db: Session, lines: Sequence[_Line]) -> _Outcome:
+            sightings = [line.seen for line in lines if line.seen is not None]
+            record(db, sightings, zone=self._zone, objecting=objecting)
+            return _Outcome()
+
+        outcome = outcome.plus(self._all_but_refused(db, kept, keep))
+        if len(outcome.refused) == len(readable) >= _NOT_BY_CHANCE:
+            raise NothingTaken
+        return outcome
+
+    def _all_but_refused(self, db: Session, lines: Sequence[_Line], act: _Act) -> _Outcome:
+        """Act on lines; if one is refused, on all others without it."""
+        if not lines:
+            return _Outcome()
         try:
             with db.begin_nested():
-                return self._do(db, lines)
+                return act(db, lines)
         except _FAULTS as error:
             if not _is_a_lines(error):
                 raise
-            if len(lines) < 2:
-                return [(line, type(error).__name__) for line in lines]
+            if len(lines) == 1:
+                return _Outcome(refused=[(lines[0], type(error).__name__)])
             middle = len(lines) // 2
-            return self._take_in(db, lines[:middle]) + self._take_in(db, lines[middle:])
+            first = self._all_but_refused(db, lines[:middle], act)
+            return first.plus(self._all_but_refused(db, lines[middle:], act))
 
-    def _do(self, db: Session, lines: Sequence[_Line]) -> list[_Left]:
-        kept: list[Sighting] = []
-        left: list[_Left] = []
+    def _do(self, db: Session, lines: Sequence[_Line]) -> _Outcome:
+        done, waiting = [], []
         for line in lines:
-            seen = line.seen
-            if seen is None:
-                continue
-            deed = self._deeds.get(seen.kind)
+            deed, seen = self._deed_of(line), line.seen
+            assert deed is not None
+            assert seen is not None
             try:
-                if deed is None or (deed(db, seen) and not _takes_back(seen)):
-                    kept.append(seen)
+                if deed(db, seen) and not _takes_back(seen):
+                    done.append(line)
             except RowHeld:
-                left.append((line, None))
-        waiting = {(seen.campaign_id, seen.position) for _, seen in _held(left)}
-        record(db, kept, zone=self._zone, objecting=waiting.union(self._put_off.letters))
-        return left
+                waiting.append(line)
+        return _Outcome(done, waiting)
+
+    def _deed_of(self, line: _Line) -> Deed | None:
+        """What is done for a line; None where nothing was asked for."""
+        return self._deeds.get(line.seen.kind) if line.seen is not None else None
 
     def _mark(self, db: Session, lines: Sequence[_Line]) -> None:
         """Write how far the journals are moved.
@@ -412,21 +460,9 @@ def only_drainer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _refused(left: Sequence[_Left], *, of: Sequence[_Line]) -> list[tuple[_Line, str]]:
-    """Those that never will be taken in, each with the reason.
-
-    Raises:
-        NothingTaken: that is all of many.
-    """
-    refused = [(line, why) for line, why in left if why is not None]
-    if len(refused) == len(of) >= _NOT_BY_CHANCE:
-        raise NothingTaken
-    return refused
-
-
-def _held(left: Sequence[_Left]) -> list[tuple[bytes, Sighting]]:
+def _held(outcome: _Outcome) -> list[tuple[bytes, Sighting]]:
     """Those that have to wait."""
-    return [(line.raw, line.seen) for line, why in left if why is None and line.seen is not None]
+    return [(line.raw, line.seen) for line in outcome.waiting if line.seen is not None]
 
 
 def _is_a_lines(error: Exception) -> bool:

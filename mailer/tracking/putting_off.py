@@ -6,10 +6,13 @@ is; so after a kill it may be done again, never forgotten.
 
 import os
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from pathlib import Path
 
 from mailer.tracking.journals import PUT_OFF
 from mailer.tracking.sightings import BadLine, Sighting, read_line
+
+_Lines = dict[tuple[object, ...], tuple[bytes, Sighting | None]]
 
 
 class PutOff:
@@ -18,11 +21,11 @@ class PutOff:
     def __init__(self, folder: Path) -> None:
         """Nothing is read yet."""
         self._path = folder / PUT_OFF
-        self._lines: dict[tuple[object, ...], tuple[bytes, Sighting]] = {}
+        self._lines: _Lines = {}
 
     def read(self) -> None:
         """Read what the file holds; another drainer may have been here since."""
-        found: dict[tuple[object, ...], tuple[bytes, Sighting]] = {}
+        found: _Lines = {}
         try:
             written = self._path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
@@ -30,9 +33,9 @@ class PutOff:
         for raw in written:
             try:
                 seen = read_line(raw)
-            except BadLine:  # of another version: what it asked for cannot be done by this one
-                continue
-            found.setdefault(_name(seen), (raw, seen))
+            except BadLine:
+                seen = None
+            found.setdefault(_name(raw, seen), (raw, seen))
         known = {name: line for name, line in self._lines.items() if name in found}
         self._lines = known | found
 
@@ -42,11 +45,19 @@ class PutOff:
     @property
     def letters(self) -> Collection[tuple[int, int]]:
         """Campaign and position of those whose deeds wait."""
-        found = (seen for _, seen in self._lines.values())
-        return {(seen.campaign_id, seen.position) for seen in found if seen.campaign_id is not None}
+        return {
+            (seen.campaign_id, seen.position)
+            for _, seen in self._lines.values()
+            if seen is not None and seen.campaign_id is not None
+        }
 
-    def first(self, most: int) -> list[tuple[bytes, Sighting]]:
-        """Those that were not tried for longest."""
+    @property
+    def oldest(self) -> datetime | None:
+        """When the first of those that wait was asked for."""
+        return min((seen.at for _, seen in self._lines.values() if seen is not None), default=None)
+
+    def first(self, most: int) -> list[tuple[bytes, Sighting | None]]:
+        """Those that were not tried for longest; None where a line cannot be read."""
         return list(self._lines.values())[:most]
 
     def add(self, lines: Iterable[tuple[bytes, Sighting]]) -> None:
@@ -55,27 +66,27 @@ class PutOff:
         Raises:
             OSError: the disk does not take them; they are to stay where they are.
         """
-        new = {_name(seen): (raw, seen) for raw, seen in lines if _name(seen) not in self._lines}
-        if new:
-            self._write(self._lines | new)
+        named = {_name(raw, seen): (raw, seen) for raw, seen in lines}
+        if named.keys() - self._lines.keys():
+            self._write(self._lines | {**named, **self._lines})
 
     def note_tried(
-        self, tried: Iterable[tuple[bytes, Sighting]], still: Iterable[tuple[bytes, Sighting]]
+        self, tried: Iterable[tuple[bytes, Sighting | None]], still: Iterable[tuple[bytes, Sighting]]
     ) -> None:
         """Forget those that were tried, but for some that wait on, behind all others.
 
         Raises:
             OSError: the disk does not take it; they are all tried again.
         """
-        gone = {_name(seen) for _, seen in tried}
+        gone = {_name(raw, seen) for raw, seen in tried}
         waiting = {name: line for name, line in self._lines.items() if name not in gone}
-        waiting |= {_name(seen): (raw, seen) for raw, seen in still}
+        waiting |= {_name(raw, seen): (raw, seen) for raw, seen in still}
         if len(waiting) == len(self._lines):
             self._lines = waiting  # the file says the same
         else:
             self._write(waiting)
 
-    def _write(self, lines: dict[tuple[object, ...], tuple[bytes, Sighting]]) -> None:
+    def _write(self, lines: _Lines) -> None:
         if lines:
             temporary = self._path.with_suffix(".new")
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -97,5 +108,5 @@ class PutOff:
             os.close(descriptor)
 
 
-def _name(seen: Sighting) -> tuple[object, ...]:
-    return (seen.kind, seen.campaign_id, seen.position)
+def _name(raw: bytes, seen: Sighting | None) -> tuple[object, ...]:
+    return (raw,) if seen is None else (seen.kind, seen.campaign_id, seen.position)

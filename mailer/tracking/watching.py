@@ -11,10 +11,13 @@ from mailer.tracking.journals import (
     read_losses,
     read_progress,
 )
+from mailer.tracking.putting_off import PutOff
 from mailer.tracking.sightings import BadLine, read_line
 
 LATE = timedelta(seconds=60)
 """Moving takes a second; a minute means that the database is away, or the drainer."""
+WAITING_LONG = timedelta(minutes=15)
+"""An import holds its rows for a minute or a few; nothing else holds one for so long."""
 _LONGEST_LINE = 65_536
 
 
@@ -28,6 +31,8 @@ class JournalWatch:
     unmoved_bytes: int
     oldest_unmoved: datetime | None
     """When the oldest sighting that is not in the database was made; the clock people see."""
+    oldest_put_off: datetime | None
+    """When the first deed was asked for that waits for a row somebody else is writing."""
     lost: int
     """Sightings that no disk took, since somebody last set the count to nothing."""
     set_aside: int
@@ -60,6 +65,12 @@ def find_alarms(watch: JournalWatch, *, now: datetime) -> list[str]:
             f"what readers did is not in the database since {_ago(now - oldest)}"
             + (f": {watch.trouble}" if watch.trouble else "")
         )
+    waiting = watch.oldest_put_off
+    if waiting is not None and now - waiting > WAITING_LONG:
+        alarms.append(
+            f"an objection to being tracked waits since {_ago(now - waiting)}: some import, or another"
+            " session of the database, holds its recipient's row"
+        )
     if watch.unmoved_bytes and not watch.drainer_lives:
         alarms.append(
             "nobody moves what readers did into the database: start  mailer web  or  mailer drain"
@@ -76,7 +87,8 @@ def watch_journals(folder: Path) -> JournalWatch:
     """How the journals stand now; a folder that is not there has none."""
     progress = read_progress(folder)
     written = journals = 0
-    unmoved = put_off_bytes(folder)
+    unmoved, put_off = put_off_bytes(folder), PutOff(folder)
+    put_off.read()
     oldest: datetime | None = None
     for path in find_journals(folder):
         moved = progress.moved.get(path.name, 0)
@@ -95,6 +107,7 @@ def watch_journals(folder: Path) -> JournalWatch:
         written_bytes=written,
         unmoved_bytes=unmoved,
         oldest_unmoved=oldest,
+        oldest_put_off=put_off.oldest,
         lost=read_losses(folder),
         set_aside=progress.set_aside,
         trouble=progress.trouble,

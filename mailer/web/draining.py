@@ -42,18 +42,6 @@ def open_drainer(runtime: Runtime) -> Drainer:
     )
 
 
-def drain_once(runtime: Runtime) -> int:
-    """Move all that is in the journals now; return how many lines that were.
-
-    Raises:
-        DatabaseUnavailable: the database is away; the journals stay as they are.
-    """
-    drainer, total = open_drainer(runtime), 0
-    while moved := drainer.drain():
-        total += moved
-    return total
-
-
 def run_drainer(runtime: Runtime, is_told_to_stop: Callable[[], bool], parent: int | None) -> None:
     """Move what comes until told to stop or the parent is gone; while another does it, stand by.
 

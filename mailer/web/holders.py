@@ -63,12 +63,23 @@ class Holders:
         except BadToken:
             return None
 
-    def refuse(self, request: Request, limits: Limits) -> Response | None:
-        """What to say instead, if this letter's forms are over their limit; None: go on."""
-        token = request.path_params["token"]
-        if not is_somebodys(token) or limits.allow(token):
+    def refuse(self, request: Request, limits: Limits, what: str = "") -> Response | None:
+        """What to say instead, if this letter's forms are over their limit; None: go on.
+
+        Args:
+            what: is asked for, where that is counted by itself.
+        """
+        if self.allow(request, limits, what):
             return None
         return come_again(self._site.error_page(429), limits.retry_seconds)
+
+    def allow(self, request: Request, limits: Limits, what: str) -> bool:
+        """Whether one more form of this letter is within the limit; what is nobody's has none."""
+        return not is_somebodys(request.path_params["token"]) or limits.allow(_key(request, what))
+
+    def make_room(self, request: Request, what: str) -> None:
+        """Let what was just taken back be asked for again, however often it was before."""
+        self.deeds.forget(_key(request, what))
 
     async def keep(
         self,
@@ -104,3 +115,8 @@ class Holders:
         """The office's date."""
         runtime = self._site.runtime
         return runtime.clock.now().astimezone(runtime.settings.zone).date()
+
+
+def _key(request: Request, what: str) -> str:
+    """By which the forms of one letter that ask for one thing are counted."""
+    return f"{request.path_params['token']} {what}"

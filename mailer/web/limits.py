@@ -16,11 +16,16 @@ AT_ONCE = 240
 PER_HOUR = 600
 DEEDS_AT_ONCE = 20
 DEEDS_PER_HOUR = 60
-"""Forms sent; who presses a button twice, thinks better of it and asks for all reminders stays below."""
+"""Forms sent that ask for one thing; who presses a button twice and thinks better of it stays below.
+
+Whoever was passed a letter must not keep its reader from saying no by using this up. So what cannot be
+taken back has a bucket of its own, each kind of no another: a bucket that is full says that this very
+thing stands. A no that can be taken back is refused by none: where too many were said, it becomes one
+that cannot.
+"""
 UNDOS_AT_ONCE = 10
 UNDOS_PER_HOUR = 20
-"""Forms that take something back. Fewer than the others: whoever would keep a reader from saying no by
-filling the bucket of the noes says no more often than they can take it back."""
+"""Forms that take something back."""
 RETURNS_AT_ONCE = 2
 RETURNS_PER_HOUR = 4
 """Forms that register anew whoever gave their seat back: each goes to the end of the line, and may move
@@ -83,6 +88,11 @@ class Limits:
         lowered = bytes(max(0, level - steps) for level in range(_LARGEST_LEVEL + 1))
         self._levels = self._levels.translate(lowered)
         self._leaks_at += self._leak_seconds * (1 + int(late / self._leak_seconds))
+
+    def forget(self, token_key: str | bytes) -> None:
+        """Empty a token's bucket; a token that shares a place with it may send a few more, too."""
+        mixed = hash(token_key)
+        self._levels[mixed & _MASK] = self._levels[mixed >> _SLOTS_BITS & _MASK] = 0
 
     @property
     def retry_seconds(self) -> int:

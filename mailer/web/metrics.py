@@ -1,6 +1,8 @@
 """``/metrics`` for Prometheus: this process's counts, its machine's journals, what the database says.
 
 For programs of ours alone, and without any personal data: numbers by kinds, states and campaigns' names.
+What this process counts is exact, a single click too, though of no letter in particular: whoever asks
+twice learns how many came between. So it is for whoever has the token, or is near.
 """
 
 import hmac

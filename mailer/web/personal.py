@@ -32,8 +32,8 @@ from mailer.web.limits import Limits
 from mailer.web.passing_on import SharedLetters
 from mailer.web.site import Site
 
-_KINDS = {MailChoice.UNDO: TrackingKind.RESUBSCRIBE, MailChoice.OBJECT: TrackingKind.OBJECT}
-"""What is asked for on the page behind "no more letters" and is no unsubscription."""
+_UNDOABLE = "undoable"
+"""The noes that can be taken back are counted together, whatever they ask for."""
 
 
 class PersonalPages:
@@ -75,31 +75,33 @@ class PersonalPages:
 
         A mail program's one-click request (RFC 8058 §3.2) means all mail. The database is not asked.
         Whoever holds the letter may say no; taken back is only what was said in this very visit, as its
-        stamp tells, and only that becomes less.
+        stamp tells, and only that becomes less. Where many noes were said, the next is for the office to
+        lift: so it can be refused only where as much was said before it, for good.
         """
         grant = self._holders.verify(Purpose.UNSUBSCRIBE, request)
         if grant is None:
             return self._site.error_page(404)
-        form = await read_mail_form(request)
-        choice, undone = form.choice, form.choice is MailChoice.UNDO
-        known = self._read_stamp(grant, form.stamp)
-        mark, refused = known or new_mark(), undone and known is None
-        # What writes nothing counts nothing: else whoever has the letter could use the undos up.
-        if not refused and (answer := self._holders.refuse(request, self._limits(undone=undone))):
-            return answer
-        kind = _KINDS.get(choice, TrackingKind.UNSUBSCRIBE)
-        scope = {
-            TrackingKind.UNSUBSCRIBE: f"{choice.value} {mark}",
-            TrackingKind.RESUBSCRIBE: mark,
-        }.get(kind)
-        if not refused and not await self._holders.keep(request, kind, grant, scope=scope):
-            return self._site.error_page(503)
-        return self._site.page(
-            "unsubscribed.html",
-            language=chosen_language(request) or accepted_language(request),
-            choice="too_late" if refused else choice.value,
-            stamp=self._stamp(grant, mark),
-            office=self._office(),
+        form, holders = await read_mail_form(request), self._holders
+        choice, known = form.choice, self._read_stamp(grant, form.stamp)
+        if choice is MailChoice.UNDO:
+            if known is None:  # nothing is written, nor counted: else undos could be used up without one
+                return self._answer(request, "too_late")
+            return holders.refuse(request, holders.undos) or await self._promise(
+                request, TrackingKind.RESUBSCRIBE, grant, choice, scope=known
+            )
+        if choice is MailChoice.OBJECT:
+            return holders.refuse(request, holders.deeds, choice) or await self._promise(
+                request, TrackingKind.OBJECT, grant, choice
+            )
+        if holders.allow(request, holders.deeds, _UNDOABLE):
+            mark = known or new_mark()
+            scope, stamp = f"{choice.value} {mark}", self._stamp(grant, mark)
+        elif refusal := holders.refuse(request, holders.deeds, choice):
+            return refusal
+        else:
+            scope, stamp = choice.value, None
+        return await self._promise(
+            request, TrackingKind.UNSUBSCRIBE, grant, choice, scope=scope, stamp=stamp
         )
 
     async def view(self, request: Request) -> Response:
@@ -130,9 +132,9 @@ class PersonalPages:
 
     async def ask_for_reminder(self, request: Request) -> Response:
         """Remember who wants to be reminded of the event, or who does not any more."""
-        undone = await read_choice(request) == UNDO
-        if refusal := self._holders.refuse(request, self._limits(undone=undone)):
+        if refusal := self._holders.refuse(request, self._site.limits):  # the database is asked
             return refusal
+        undone = await read_choice(request) == UNDO
         return await self._reminder_page(request, asked="undone" if undone else "asked")
 
     async def _reminder_page(self, request: Request, *, asked: str | None) -> Response:
@@ -155,7 +157,14 @@ class PersonalPages:
             return self._site.error_page(404)
         standing = _standing(page, asked)
         if standing in {"asked", "undone"}:
-            scope = UNDO if standing == "undone" else None
+            undone = standing == "undone"
+            # Slugs are counted by themselves only where they are an event's: others are without number.
+            what = slug if page else ""
+            if refusal := self._holders.refuse(request, self._limits(undone=undone), what):
+                return refusal
+            if undone:
+                self._holders.make_room(request, what)
+            scope = UNDO if undone else None
             if not await self._holders.keep(
                 request, TrackingKind.REMIND, grant, subject=slug, scope=scope
             ):
@@ -168,6 +177,31 @@ class PersonalPages:
             slug=slug,
             standing=standing,
             register=self._register_path(grant, slug) if page and page.event.hosted else None,
+        )
+
+    async def _promise(
+        self,
+        request: Request,
+        kind: TrackingKind,
+        grant: Grant,
+        choice: MailChoice,
+        *,
+        scope: str | None = None,
+        stamp: str | None = None,
+    ) -> Response:
+        """Keep what was asked for, and tell it back."""
+        if not await self._holders.keep(request, kind, grant, scope=scope):
+            return self._site.error_page(503)
+        return self._answer(request, choice.value, stamp)
+
+    def _answer(self, request: Request, choice: str, stamp: str | None = None) -> Response:
+        """What was asked for, told back; with a stamp, with the buttons that change it."""
+        return self._site.page(
+            "unsubscribed.html",
+            language=chosen_language(request) or accepted_language(request),
+            choice=choice,
+            stamp=stamp,
+            office=self._office(),
         )
 
     def _stamp(self, grant: Grant, mark: str) -> str:

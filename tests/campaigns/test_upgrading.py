@@ -2,12 +2,13 @@
 
 import pytest
 from alembic import command
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 
 from mailer.campaigns.account import reconcile
 from mailer.campaigns.models import Batch, Campaign, Delivery, DeliveryState
 from mailer.foundation.database import Database
 from mailer.migrations.upgrading import migrating, upgrade_schema
+from mailer.tracking.models import TrackingCount
 from tests.campaigns.making import claim, finalise, sending
 from tests.conftest import NOW
 
@@ -46,6 +47,15 @@ def test_letters_that_had_left_before_versions_were_kept_have_seen_none(database
         campaign = sending(db, 30, size=10)
         finalise(db, campaign, {})
         claim(db, campaign)
+        told = {
+            "campaign_id": campaign.id,
+            "day": NOW.date(),
+            "link_number": 0,
+            "subject": "",
+            "total": 1,
+        }
+        for kind in ("object", "unsubscribe"):
+            db.execute(insert(TrackingCount).values(kind=kind, label="person", reason="form", **told))
 
     with migrating(database) as config:
         command.downgrade(config, "0005")
@@ -54,4 +64,6 @@ def test_letters_that_had_left_before_versions_were_kept_have_seen_none(database
     with database.read() as db:
         seen = db.scalars(select(Batch.versions_seen).order_by(Batch.id)).all()
         assert seen == [0, 0, None], "done, claimed, and one that has read nobody yet"
+        kinds = db.scalars(select(TrackingCount.kind)).all()
+        assert kinds == ["unsubscribe"], "objections are of a kind that the revision before cannot read"
         assert reconcile(db, db.scalars(select(Campaign)).one()).problems == []

@@ -13,7 +13,15 @@ from mailer.foundation.settings import Settings, load_settings
 from mailer.tracking.models import TrackingKind
 from tests.cli.calling import Caller
 from tests.conftest import SECRET_KEY, SUPPRESSION_KEY
-from tests.reports.factories import act, deliver, make_campaign, make_event, make_link, make_recipient
+from tests.reports.factories import (
+    act,
+    deliver,
+    make_campaign,
+    make_event,
+    make_link,
+    make_recipient,
+    register,
+)
 
 
 @pytest.fixture
@@ -89,6 +97,27 @@ def test_every_form_tells_the_same(mailer: Caller, settings: Settings) -> None:
     book = CalamineWorkbook.from_filelike(io.BytesIO(read("xlsx")))
     assert book.get_sheet_by_name("Breve").to_python()[1][:4] == ["startpakke-2014", 1, 20, 20]
     assert b"startpakke-2014" in read("txt")
+
+
+def test_what_is_left_out_is_said_in_words(mailer: Caller, settings: Settings) -> None:
+    assert "Not told" not in mailer("report", "progress").stdout
+    database = open_database(settings.database)
+    with database.write() as db:
+        event = make_event(db, "kolding", "Kolding", days_ahead=31)
+        campaign = make_campaign(db, "anonymt", tracking="anonymous")
+        link = make_link(db, campaign, "r", kind="registration", event="kolding")
+        for number in range(6):
+            person = make_recipient(db, f"anonym{number}@{number}.example")
+            deliver(db, campaign, person)
+        act(db, campaign, TrackingKind.CLICK, link=link)
+        register(db, event, person)
+    database.dispose()
+
+    told = mailer("report", "progress").stdout
+    (row,) = [line.split() for line in told.splitlines() if line.startswith("kolding")]
+
+    assert row[3:6] == ["–", "0", "–"]
+    assert "Not told (–): one to four people, and what would tell of these." in told
 
 
 def test_what_staff_write_is_kept_for_its_meeting(mailer: Caller, settings: Settings) -> None:

@@ -1,15 +1,20 @@
 """`mailer campaign queue` refuses what preflight calls an error, whoever of the audience it is about."""
 
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
+from sqlalchemy import select
 
 from mailer.events.importing import import_events
 from mailer.foundation.database import Database
 from mailer.foundation.settings import Settings
 from mailer.rendering.values import PLAIN_FIELDS, RecipientValues
 from mailer.runtime import template_folders
+from recipients.choices import choose_tracking
+from recipients.models import Recipient, TrackingChoice
 from tests.cli.calling import Answer, Caller
 from tests.conftest import NOW
 from tests.making import make_campaign, make_recipient
@@ -189,6 +194,52 @@ def test_a_letter_of_too_many_kinds_is_looked_at_whole(
     mended = queue(mailer)
     assert mended.code == 0
     assert "looking at every one first" in mended.stderr, "that was another letter"
+
+
+def test_recipients_that_change_while_all_are_looked_at_are_not_taken_for_seen(
+    mailer: Caller, write_letter: WriteLetter, database: Database
+) -> None:
+    write_letter("{{ recipient.name|upper }}")
+    add(database, *[{"name": f"Person {number}"} for number in range(1, 1202)])
+    with database.read() as db:
+        key = db.scalar(select(Recipient.address_hash).order_by(Recipient.id.desc()).limit(1))
+    assert key is not None
+    ended = Event()
+
+    def change_on_and_on() -> None:
+        choices = cycle((TrackingChoice.CONSENT, TrackingChoice.OBJECTION))
+        while not ended.wait(0.02):
+            with database.write() as db:
+                choose_tracking(db, key, next(choices), now=NOW)
+
+    somebody = Thread(target=change_on_and_on)
+    somebody.start()
+    try:
+        answer = queue(mailer)
+    finally:
+        ended.set()
+        somebody.join()
+    assert answer.code == 1
+    assert "recipients changed while their letters were looked at" in answer.stderr
+    assert "mailer campaign queue brev" in answer.stderr
+    assert queue(mailer).code == 0
+
+
+EMPTY_FOR_SOME = {
+    "the subject is empty": {"subject": "{{ recipient.organisation }}"},
+    "the text part is empty": {"text": "{{ recipient.organisation }}\n"},
+    "href is empty": {"html": "<a href='{{ recipient.organisation }}'>klik</a>"},
+}
+
+
+@pytest.mark.parametrize(("said", "parts"), EMPTY_FOR_SOME.items(), ids=EMPTY_FOR_SOME.keys())
+def test_what_is_empty_for_one_of_many(
+    mailer: Caller, write_letter: WriteLetter, database: Database, said: str, parts: dict[str, str]
+) -> None:
+    write_letter(**parts)
+    full: dict[str, object] = {"organisation": "https://www.kl.example/"}
+    add(database, *[full] * 4, {"organisation": None}, full)
+    assert_refused(mailer, said)
 
 
 def test_all_that_is_missing_is_told_at_once(

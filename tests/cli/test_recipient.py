@@ -71,6 +71,22 @@ def test_duplicates_alone_are_no_reason_to_complain(mailer: Caller, tmp_path: Pa
     assert mailer("recipient", "import", str(path)).code == 0
 
 
+def test_a_yes_that_may_be_to_something_else_is_told_of_once(mailer: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "liste.csv"
+    path.write_text("E-mail;Samtykke\na@x.example;ja\nb@x.example;ja\nc@x.example;nej\n")
+
+    told = mailer("recipient", "import", str(path), "--json")
+    assert told.code == 0
+    assert told.stderr.count("--map tracking=Samtykke") == 1
+    said = [mailer("recipient", "show", f"{name}@x.example", "--json").data for name in "abc"]
+    assert [each["tracking"] for each in said] == [None, None, "objection"]
+    assert said[0]["attributes"] == {"Samtykke": "ja"}
+
+    mapped = mailer("recipient", "import", str(path), "--map", "tracking=Samtykke", "--json")
+    assert "--map" not in mapped.stderr
+    assert mailer("recipient", "show", "a@x.example", "--json").data["tracking"] == "consent"
+
+
 def test_import_of_what_is_no_list_says_why(mailer: Caller, tmp_path: Path) -> None:
     path = tmp_path / "liste.csv"
     path.write_text("Navn;Mobil\nÅse;1\n")

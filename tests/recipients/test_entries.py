@@ -163,7 +163,7 @@ def test_the_columns_of_a_rejects_file_are_no_attributes() -> None:
     assert attributes(found) == {"Lokale": "1"}
 
 
-@pytest.mark.parametrize("heading", ["Sporing", "Samtykke", "Tracking", "Tracking consent", "CONSENT"])
+@pytest.mark.parametrize("heading", ["Sporing", "Samtykke til sporing", "Tracking", "TRACKING CONSENT"])
 @pytest.mark.parametrize(
     ("text", "choice"),
     [
@@ -187,6 +187,25 @@ def test_a_list_may_say_who_consents_and_who_objects(
     assert found.attributes is None
 
 
+@pytest.mark.parametrize("heading", ["Samtykke", "CONSENT"])
+def test_consent_to_nobody_says_what_is_none_to_being_tracked(heading: str) -> None:
+    """In most lists it is consent to being written to; who says no to that is not tracked either."""
+    yes, no, unsaid = (entry(**{heading: text}) for text in ("ja tak", "Nej", "ikke oplyst"))
+
+    assert yes.tracking is unsaid.tracking is None
+    assert attributes(yes) == {heading: "ja tak"}
+    assert no.tracking is TrackingChoice.OBJECTION
+    layout = recognise(["E-mail", heading], {})
+    assert layout.uncertain == heading
+    for sure in (
+        recognise(["E-mail", heading], {Column.TRACKING: heading}),
+        recognise(["E-mail", heading, "Sporing"], {}),
+    ):
+        assert sure.uncertain is None
+    mapped = recognise(["E-mail", heading], {Column.TRACKING: heading})
+    assert read_entry(["a@x.example", "ja"], mapped).tracking is TrackingChoice.CONSENT
+
+
 @pytest.mark.parametrize("text", ["x", "måske", "ja?nej", "2014-03-07", "-", "ja og nej", "jaja"])
 def test_no_consent_is_guessed_at(text: str) -> None:
     with pytest.raises(RowRefused, match=r"^tracking: neither yes \(consent\) nor no \(objection\)$"):
@@ -206,3 +225,14 @@ def test_whichever_row_objects_the_address_does(texts: tuple[str, ...]) -> None:
 
     assert combine_entries(rows).tracking is TrackingChoice.OBJECTION
     assert combine_entries([rows[0], entry(Navn="Bo")]).tracking == rows[0].tracking
+
+
+def test_one_persons_consent_is_none_of_those_who_share_an_address() -> None:
+    consenting = entry(Navn="Åse", Stilling="TR", Sporing="ja")
+    for other in (entry(Navn="Bo", Stilling="Borgmester"), entry(Navn="Bo")):
+        found = combine_entries([consenting, other])
+        assert (found.tracking, found.shared) == (None, True)
+    objecting = entry(Navn="Bo", Sporing="nej")
+    assert combine_entries([consenting, objecting]).tracking is TrackingChoice.OBJECTION
+    same = combine_entries([entry(Navn="Åse", Stilling="Borgmester"), consenting])
+    assert (same.tracking, same.shared) == (TrackingChoice.CONSENT, False)

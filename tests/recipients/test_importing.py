@@ -471,7 +471,7 @@ def test_no_list_lifts_an_objection_or_gives_a_consent_again(
         with importing.database.write() as db:
             choose_tracking(db, hash_address(KEY, "a@x.example"), said, now=NOW)
 
-    result = importing(f"E-mail;Stilling;Samtykke\na@x.example;minister;{listed}\n")
+    result = importing(f"E-mail;Stilling;Sporing\na@x.example;minister;{listed}\n")
 
     assert result.updated == 1
     assert importing.find("a@x.example").tracking == holds
@@ -531,3 +531,18 @@ def test_who_objected_before_they_stood_on_a_list_is_not_tracked(importing: Impo
 
     assert importing.find("a@x.example").tracking is OBJECTION
     assert importing.find("b@x.example").tracking is CONSENT
+
+
+def test_no_list_consents_for_all_who_read_at_an_address_several_lists_share(
+    importing: Importer,
+) -> None:
+    importing("E-mail;Navn\na@x.example;Åse\nb@x.example;Bo\n", source="KL")
+    importing("E-mail;Navn;Sporing\na@x.example;Ib;ja\nb@x.example;Bo;ja\n", source="FTF")
+
+    assert importing.find("a@x.example").shared
+    assert importing.find("a@x.example").tracking is None
+    assert importing.find("b@x.example").tracking is CONSENT
+
+    importing("E-mail;Navn;Sporing\na@x.example;Ib;nej\n", source="FTF")
+
+    assert importing.find("a@x.example").tracking is OBJECTION

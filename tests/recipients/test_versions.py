@@ -228,7 +228,7 @@ def test_what_is_said_while_a_list_is_merged_stands(
     with postgres.write() as db:
         hashed = make_recipient(db, address="a@x.example").address_hash
     path = tmp_path / "liste.csv"
-    path.write_text(f"E-mail;Navn;Samtykke\na@x.example;Bo Nielsen;{on_the_list}\n")
+    path.write_text(f"E-mail;Navn;Sporing\na@x.example;Bo Nielsen;{on_the_list}\n")
     merging = threading.Event()
 
     def say(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:

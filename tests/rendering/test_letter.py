@@ -172,7 +172,6 @@ def test_whatever_a_filter_raises_at_an_odd_value_is_an_error_of_the_letter(name
         "{{ '{0.x}'.format(recipient.name) }}",
         "{{ joiner(1, 2) }}",
         "{{ range(10**9) }}",
-        "{{ 'x' * 10**13 }}",
         "{% import 'nix' as kit %}",
         "{% include recipient %}",
         "{% extends recipient.attributes %}",
@@ -200,6 +199,14 @@ def test_whatever_a_template_does_wrong_is_an_error_of_the_letter(template: str)
 def test_what_is_too_deep_for_a_program_is_an_error_of_the_letter(template: str) -> None:
     with pytest.raises(LetterError, match="letter brev"):
         Letter(source(body_txt=template)).render(values(), pixel=None)
+
+
+@pytest.mark.parametrize("template", ["{{ 'x' * 10**13 }}", "{{ recipient.name|center(10**15) }}"])
+def test_want_of_memory_is_told_of_no_letter_and_no_recipient(template: str) -> None:
+    """Of a program that runs short of it nobody can say whose fault it is."""
+    letter = Letter(source(body_txt=template))
+    with pytest.raises(MemoryError):
+        letter.render(values(), pixel=None)
 
 
 @pytest.mark.parametrize("value", ["x", "{", "b c{d", "Åse"])

@@ -1,5 +1,6 @@
 """Rows to count, inserted directly: campaigns, their letters, and what was done with them."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, CampaignState, Delivery, DeliveryState, Link
 from mailer.events.models import Event, Registration, RegistrationSource, RegistrationState
+from mailer.reports.figures import count_report, tell_report
+from mailer.reports.report import CampaignReport, Dimension
 from mailer.tracking.models import Label, TrackingCount, TrackingEvent, TrackingKind
 from recipients.models import Recipient, Region, Role, Sector
 from tests.conftest import NOW
@@ -28,6 +31,13 @@ def make_campaign(db: Session, name: str = "startpakke-2014", *, tracking: str =
     db.add(campaign)
     db.flush()
     return campaign
+
+
+def campaign_report(
+    db: Session, campaign: Campaign, dimensions: Iterable[Dimension] = tuple(Dimension)
+) -> CampaignReport:
+    """The campaign's report as it may be shown."""
+    return tell_report(count_report(db, campaign, now=NOW, dimensions=dimensions))
 
 
 def make_recipient(

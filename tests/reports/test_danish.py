@@ -1,11 +1,12 @@
 """Numbers and names as Danish readers expect them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mailer.reports import danish
 from mailer.reports.charts import Bar, bar_chart
+from mailer.reports.report import Moment
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,26 @@ def test_a_small_share_is_still_seen() -> None:
     drawn = bar_chart("a", "title", "words", [Bar("label", "1", [(0.00001, "c-open")])])
 
     assert 'width="0.4000%"' in drawn
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        ([(3, 20), (9, 2), (0, 90)], "Flest på én dag: 9 åbninger lørdag den 8. marts."),
+        ([(0, 20), (0, 2), (0, 90)], "Flest på én dag: 90 klik søndag den 9. marts."),
+        ([(None, 20), (None, 2), (None, 90)], "Flest på én dag: 90 klik søndag den 9. marts."),
+        ([(20, 20), (None, 2), (None, 90)], ""),
+        ([(0, 20), (0, None), (0, None)], ""),
+        ([(None, None)], ""),
+        ([], ""),
+    ],
+)
+def test_the_busiest_day_is_told_where_every_day_is(
+    days: list[tuple[int | None, int | None]], words: str
+) -> None:
+    first = datetime(2014, 3, 7, tzinfo=UTC)
+    moments = [
+        Moment(first + timedelta(days=nth), opens, clicks, 0) for nth, (opens, clicks) in enumerate(days)
+    ]
+
+    assert danish.busiest(moments, "day").replace("\u00a0", " ") == words

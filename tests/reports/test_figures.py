@@ -1,5 +1,8 @@
 """Figures against hand-counted rows, on both databases."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,13 +13,14 @@ from sqlalchemy.orm import Session
 from mailer.campaigns.models import Campaign, DeliveryState
 from mailer.events.models import RegistrationState, Reminder, ReminderRequest, ReminderState
 from mailer.foundation.database import Database
-from mailer.reports.figures import count_campaign
+from mailer.reports.figures import count_campaign, count_report, link_clicks, tell_report
 from mailer.reports.report import CampaignReport, Dimension, Group
 from mailer.tracking.models import Label, TrackingKind
 from recipients.models import Region, Role, Sector
 from tests.conftest import NOW
 from tests.reports.factories import (
     act,
+    campaign_report,
     deliver,
     make_campaign,
     make_event,
@@ -34,6 +38,21 @@ def report(db: Session, campaign: Campaign, **options: object) -> CampaignReport
 
 def group(figures: CampaignReport, dimension: Dimension, value: str | None) -> Group:
     return next(group for group in figures.by[dimension] if group.value == value)
+
+
+@contextmanager
+def counting_statements(database: Database) -> Iterator[list[str]]:
+    """What the database is asked while the block lasts."""
+    said: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        said.append(statement)
+
+    sqlalchemy_event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        sqlalchemy_event.remove(database.engine, "before_cursor_execute", note)
 
 
 def test_delivery_is_the_audience_and_the_ten_states(db: Session) -> None:
@@ -367,6 +386,82 @@ def test_reach_is_apart_from_recipients(db: Session) -> None:
     assert figures.engagement.views.total == 0
 
 
+def test_of_an_anonymous_letter_few_readers_beyond_the_recipients_are_not_told(db: Session) -> None:
+    campaign = make_campaign(db, tracking="anonymous")
+    for number in range(30):
+        deliver(db, campaign, make_recipient(db, f"{number}@x.example"))
+    for subject, people, unsure in (
+        ("startpakke", 40, 6),
+        ("startpakke.pdf", 9, 3),
+        ("principper", 4, 0),
+    ):
+        for label, often in ((Label.PERSON, people), (Label.UNSURE, unsure)):
+            for _ in range(often):
+                act(db, None, TrackingKind.VISIT, label=label, subject=subject)
+    act(db, campaign, TrackingKind.PASS_ON)
+
+    reach = campaign_report(db, campaign).reach
+
+    assert [astuple(page) for page in reach.pages] == [
+        ("startpakke", 46, 40, 0, 6),
+        ("startpakke.pdf", 12, None, None, None),
+    ]
+    assert reach.visits == 58
+    assert (reach.pass_on.total, reach.pass_on.people) == (None, None)
+
+
+@pytest.mark.parametrize("tracking", ["none", "consent", "personal"])
+def test_of_other_letters_readers_beyond_the_recipients_are_told(db: Session, tracking: str) -> None:
+    campaign = make_campaign(db, tracking=tracking)
+    act(db, None, TrackingKind.VISIT, subject="principper")
+    act(db, campaign, TrackingKind.PASS_ON)
+
+    reach = campaign_report(db, campaign).reach
+
+    assert [astuple(page) for page in reach.pages] == [("principper", 1, 1, 0, 0)]
+    assert (reach.visits, reach.pass_on.total) == (1, 1)
+
+
+def test_a_report_is_told_when_the_database_is_let_go_of(database: Database) -> None:
+    with database.write() as db:
+        campaign = make_campaign(db)
+        for number in range(20):
+            role = Role.MAYOR if number % 2 else Role.EMPLOYEE
+            act(db, campaign, OPEN, deliver(db, campaign, make_recipient(db, f"{number}@x", role=role)))
+        for number in range(2):
+            deliver(db, campaign, make_recipient(db, f"{number}@y", role=Role.MINISTER))
+        counted = count_report(db, campaign, now=NOW)
+    with counting_statements(database) as said:
+        figures = tell_report(counted)
+
+    assert said == []
+    assert [row.value for row in counted.report.by[Dimension.ROLE]].count("minister") == 1
+    assert [row.value for row in figures.by[Dimension.ROLE]].count("minister") == 0
+
+
+def test_the_links_of_an_anonymous_letter_are_told_as_in_its_report_and_no_letter_is_looked_at(
+    database: Database,
+) -> None:
+    with database.write() as db:
+        campaign = make_campaign(db, tracking="anonymous")
+        for number in range(60):
+            deliver(db, campaign, make_recipient(db, f"{number}@x"))
+        for number, (kind, often) in enumerate((("link", 2), ("registration", 9), ("download", 20))):
+            link = make_link(db, campaign, f"side-{number}", kind=kind)
+            for _ in range(often):
+                act(db, campaign, CLICK, link=link)
+        make_link(db, campaign, "nobodys")
+        for _ in range(6):
+            act(db, campaign, CLICK, link=99)
+        told = {link.number: link.clicks for link in campaign_report(db, campaign).links}
+        with counting_statements(database) as said:
+            clicks = link_clicks(db, campaign)
+
+    assert clicks == told == {1: None, 2: 9, 3: 20, 4: None}
+    assert said
+    assert not any("deliveries" in statement for statement in said)
+
+
 def test_another_campaigns_events_are_not_counted(db: Session) -> None:
     campaign, other = make_campaign(db), make_campaign(db, "other")
     recipient = make_recipient(db, "a@aarhus.example")
@@ -418,15 +513,7 @@ def test_the_number_of_statements_does_not_grow_with_the_audience(
             position = deliver(db, campaign, recipient)
             act(db, campaign, OPEN, position, at=NOW + timedelta(hours=number))
             act(db, campaign, CLICK, position, link=pack)
-        statements: list[str] = []
-
-        def note(*told: Any) -> None:
-            statements.append(told[2])
-
-        sqlalchemy_event.listen(database.engine, "before_cursor_execute", note)
-        try:
+        with counting_statements(database) as said:
             report(db, campaign)
-        finally:
-            sqlalchemy_event.remove(database.engine, "before_cursor_execute", note)
 
-    assert len(statements) == 14
+    assert len(said) == 14

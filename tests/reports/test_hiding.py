@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from mailer.campaigns.models import Campaign, DeliveryState
-from mailer.reports.figures import campaign_report
 from mailer.reports.hiding import _ABOUT_THE_GROUP, FEWEST, REST, hide_small_groups
 from mailer.reports.nesting import Kinds, find_kinds
 from mailer.reports.report import Dimension, Group
 from mailer.tracking.models import TrackingKind
 from recipients.models import Region, Role, TrackingChoice
-from tests.conftest import NOW
 from tests.reports.factories import (
     act,
+    campaign_report,
     deliver,
     make_campaign,
     make_event,
@@ -337,7 +336,7 @@ def test_who_did_is_compared_with_those_who_can_be_known(
             if number < 6:
                 act(db, campaign, TrackingKind.OPEN, position)
 
-    rows = campaign_report(db, campaign, now=NOW).by[Dimension.ROLE]
+    rows = campaign_report(db, campaign).by[Dimension.ROLE]
 
     assert [row.opened for row in rows] == [expected, expected]
 
@@ -353,9 +352,7 @@ def test_who_is_registered_is_compared_with_everybody_in_the_group(db: Session) 
             if number < seats:
                 register(db, event, recipient)
 
-    rows = {
-        row.value: row.registered for row in campaign_report(db, campaign, now=NOW).by[Dimension.ROLE]
-    }
+    rows = {row.value: row.registered for row in campaign_report(db, campaign).by[Dimension.ROLE]}
 
     assert rows == {"borgmester": 6, "medarbejder": None, "leder": None, "fagforening": 8}
 
@@ -397,7 +394,7 @@ def make_small_campaign(db: Session) -> Campaign:
 
 
 def test_a_report_does_not_tell_what_two_ministers_did(db: Session) -> None:
-    figures = campaign_report(db, make_small_campaign(db), now=NOW)
+    figures = campaign_report(db, make_small_campaign(db))
 
     for dimension in (Dimension.ROLE, Dimension.ORGANISATION, Dimension.DOMAIN):
         rows = figures.by[dimension]
@@ -412,9 +409,9 @@ def test_what_is_hidden_does_not_depend_on_what_was_asked_for(db: Session) -> No
     position = [deliver(db, campaign, make_recipient(db, f"x{n}@x.example")) for n in range(12)]
     act(db, campaign, TrackingKind.OPEN, position[0])
 
-    whole = campaign_report(db, campaign, now=NOW)
+    whole = campaign_report(db, campaign)
     for dimension in Dimension:
-        alone = campaign_report(db, campaign, now=NOW, dimensions=[dimension])
+        alone = campaign_report(db, campaign, [dimension])
         assert alone.by == {dimension: whole.by[dimension]}
 
 

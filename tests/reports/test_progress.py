@@ -95,7 +95,7 @@ def test_what_went_by_itself_is_told_apart_and_by_letter(db: Session) -> None:
     for name in ("p-hovedstaden-14-days", "p-hovedstaden-7-days"):
         reminder = make_campaign(db, name)
         reminder.auto_submitted, reminder.letter = True, "paamindelse"
-        send(db, reminder, 5)
+        send(db, reminder, 6)
 
     report = count(db)
 
@@ -113,7 +113,7 @@ def test_every_state_is_told_and_they_add_up(db: Session) -> None:
 
     assert delivery.pop("letters") == len(DeliveryState)
     assert delivery == dict.fromkeys(delivery, 1)
-    assert sum(delivery.values()) == len(DeliveryState)
+    assert sum(count or 0 for count in delivery.values()) == len(DeliveryState)
 
 
 def test_people_machines_and_nobody_are_told_apart(db: Session) -> None:
@@ -267,13 +267,15 @@ def test_interest_and_registrations_are_those_of_the_period(db: Session) -> None
     kolding = make_event(db, "kolding", "Kolding", days_ahead=60)
     campaign = make_campaign(db)
     link = make_link(db, campaign, "events.registration/kolding", kind="registration", event="kolding")
-    people = [make_recipient(db, f"{n}@{n}.example") for n in range(6)]
+    people = [make_recipient(db, f"{n}@{n}.example") for n in range(13)]
     positions = [deliver(db, campaign, person) for person in people]
-    for position in (positions[0], positions[0], positions[1]):
+    for position in (positions[0], *positions[:6]):
         act(db, campaign, TrackingKind.CLICK, position, link=link)
-    act(db, campaign, TrackingKind.CLICK, positions[2], link=link, at=FIRST_MOMENT)
-    states = [RegistrationState.SEATED] * 3 + [RegistrationState.WAITING, RegistrationState.CANCELLED]
-    for number, (person, state) in enumerate(zip(people, states, strict=False)):
+    act(db, campaign, TrackingKind.CLICK, positions[6], link=link, at=FIRST_MOMENT)
+    states = (
+        [RegistrationState.SEATED] * 7 + [RegistrationState.WAITING] * 5 + [RegistrationState.CANCELLED]
+    )
+    for number, (person, state) in enumerate(zip(people, states, strict=True)):
         db.add(
             Registration(
                 event_id=kolding.id,
@@ -285,20 +287,20 @@ def test_interest_and_registrations_are_those_of_the_period(db: Session) -> None
                 changed_at=NOW,
             )
         )
-    for person, at in zip(people, [BEFORE, FIRST_MOMENT], strict=False):
+    for person, at in zip(people, [*[BEFORE] * 5, FIRST_MOMENT], strict=False):
         db.add(ReminderRequest(event_id=kolding.id, recipient_id=person.id, asked_at=at))
     db.flush()
 
     one = only_event(count(db))
 
-    assert (one.registration_clicks, one.registration_recipients) == (3, 2)
-    assert (one.seated, one.waiting, one.asked) == (2, 1, 1)
+    assert (one.registration_clicks, one.registration_recipients) == (7, 6)
+    assert (one.seated, one.waiting, one.asked) == (6, 5, 5)
 
 
 def test_what_goes_at_one_lead_is_one_reminder(db: Session) -> None:
     kolding = make_event(db, "kolding", "Kolding", days_ahead=60)
     for lead, rule, audience, late in (
-        ("14 days", "asked", 7, True),
+        ("14 days", "asked", 17, True),
         ("14 days", "registered", 5, True),
         ("7 days", "asked", 4, False),
         ("1 day", "asked", 0, False),
@@ -320,7 +322,7 @@ def test_what_goes_at_one_lead_is_one_reminder(db: Session) -> None:
 
     one = only_event(count(db))
 
-    assert (one.reminders_sent, one.reminders_late, one.reminded) == (2, 1, 16)
+    assert (one.reminders_sent, one.reminders_late, one.reminded) == (2, 1, 20)
 
 
 # Beyond the recipients
@@ -341,7 +343,7 @@ def test_reach_and_refusals_are_those_of_the_period(db: Session) -> None:
     (page,) = report.reach.pages
     assert (page.page, page.total, page.people, page.machines) == ("startpakke", 2, 1, 1)
     assert (report.reach.visits, report.reach.pass_on.total) == (2, 1)
-    assert report.suppressions == {"unsubscribed": 1}
+    assert report.suppressions == {"unsubscribed": None}
 
 
 # Cost
@@ -363,9 +365,7 @@ def counted_statements(database: Database) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("campaigns", [1, 7])
-def test_a_report_costs_a_dozen_statements_however_much_there_is(
-    database: Database, campaigns: int
-) -> None:
+def test_a_report_costs_few_statements_however_much_there_is(database: Database, campaigns: int) -> None:
     with database.write() as db:
         for number in range(campaigns):
             make_event(db, f"event-{number}", "Møde")
@@ -377,4 +377,4 @@ def test_a_report_costs_a_dozen_statements_however_much_there_is(
     with counted_statements(database) as told, database.read() as db:
         count(db)
 
-    assert len(told) == 12
+    assert len(told) == 13

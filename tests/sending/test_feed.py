@@ -64,6 +64,9 @@ class WriterInTests:
             to.position, Envelope("bounce@coi.example", to.email), (b"Hej\r\n",), 5, True, "id"
         )
 
+    def why_not(self, error: Exception) -> str:
+        return str(error)
+
 
 @dataclass
 class Stage:

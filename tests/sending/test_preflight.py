@@ -10,18 +10,19 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from mailer.campaigns.errors import LaunchRefused
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import CampaignState, Delivery
 from mailer.events.importing import import_events
 from mailer.foundation.settings import SettingsError
-from mailer.launch import LaunchRefused, launch_campaign, prove_launch
+from mailer.launch import Proof, ProofOutdated, launch_campaign, prove_launch
 from mailer.runtime import Runtime, template_folders
 from mailer.sending.findings import Finding, Flaw, Gravity
 from mailer.sending.preflight import Looking, Preflight, preflight
 from recipients.addresses import hash_address
 from recipients.models import Import, ImportState, Recipient, SuppressionReason
 from recipients.segments import create_segment
-from recipients.suppression import suppress
+from recipients.suppression import suppress, unsuppress
 from tests.conftest import NOW, SUPPRESSION_KEY
 from tests.making import make_campaign, make_recipient, make_recipients
 
@@ -551,11 +552,41 @@ def test_a_proof_is_of_the_letter_and_the_readers_it_was_made_with(
         proof = prove_launch(tools, db, find_campaign(db, "brev"), now=NOW)
     with runtime.database.write() as db:
         make_recipient(db, role="minister")
-    with pytest.raises(LaunchRefused, match="leads to ond"), runtime.database.write() as db:
+    with pytest.raises(ProofOutdated), runtime.database.write() as db:
         launch_campaign(tools, db, find_campaign(db, "brev"), now=NOW, proof=proof)
+    with pytest.raises(LaunchRefused, match="leads to ond"), runtime.database.write() as db:
+        launch_campaign(tools, db, find_campaign(db, "brev"), now=NOW)
 
     with runtime.database.read() as db, pytest.raises(LaunchRefused, match="leads to ond"):
         prove_launch(tools, db, find_campaign(db, "brev"), now=NOW)
+
+
+@on_both_databases
+def test_a_proof_holds_for_fewer_and_for_nobody_who_was_left_out(
+    runtime: Runtime, write_letter: WriteLetter
+) -> None:
+    write_letter()
+    addresses = [f"p{number}@a.example" for number in range(4)]
+    draft(runtime, *[{"address": address} for address in addresses])
+    keys = [hash_address(SUPPRESSION_KEY.encode(), address) for address in addresses]
+    tools = runtime.launch_tools
+
+    def launch(proof: Proof) -> int:
+        with runtime.database.write() as db:
+            return launch_campaign(tools, db, find_campaign(db, "brev"), now=NOW, proof=proof).audience
+
+    with runtime.database.write() as db:
+        suppress(db, keys[0], SuppressionReason.UNSUBSCRIBED, now=NOW)
+    with runtime.database.snapshot() as db:
+        proof = prove_launch(tools, db, find_campaign(db, "brev"), now=NOW)
+    with runtime.database.write() as db:
+        suppress(db, keys[1], SuppressionReason.UNSUBSCRIBED, now=NOW)
+        assert unsuppress(db, keys[0])
+    with pytest.raises(ProofOutdated):
+        launch(proof)
+    with runtime.database.write() as db:
+        suppress(db, keys[0], SuppressionReason.UNSUBSCRIBED, now=NOW)
+    assert launch(proof) == 2
 
 
 def test_a_launch_refuses_a_key_that_cannot_sign(runtime: Runtime, write_letter: WriteLetter) -> None:

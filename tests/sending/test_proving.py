@@ -1,6 +1,6 @@
 """A letter proved by a copy of every kind, and the word of a preflight for one of too many kinds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,22 @@ from sqlalchemy import select, update
 
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.runtime import Runtime
-from mailer.sending.examining import Audience
+from mailer.sending.examining import Audience, Examiner, seal
 from mailer.sending.findings import Finding, Gravity
-from mailer.sending.preflight import Looking, preflight
+from mailer.sending.preflight import Looking, Preflight, preflight
 from mailer.sending.preparing import prepare_letter
 from mailer.sending.proving import TooManyKinds, prove_letter
-from mailer.sending.verdicts import Verdict, keep_verdict, kept_verdict
+from mailer.sending.verdicts import Stamp, Verdict, keep_verdict, kept_verdict
 from recipients.addresses import hash_address
 from recipients.choices import choose_tracking
 from recipients.models import Recipient, SuppressionReason, TrackingChoice
-from recipients.suppression import suppress
+from recipients.suppression import suppress, unsuppress
 from recipients.versions import keep_versions
 from tests.conftest import NOW, SUPPRESSION_KEY
 from tests.making import make_campaign, make_recipient
 
-WriteLetter = Callable[[str], None]
+WriteLetter = Callable[..., None]
+HELLO = "<p>Hej</p>"
 FILTERED = "{{ recipient.name|upper }}"
 
 
@@ -39,15 +40,15 @@ def runtime(runtime: Runtime, tmp_path: Path) -> Runtime:
 
 @pytest.fixture
 def write_letter(runtime: Runtime) -> WriteLetter:
-    """Writes the HTML of the draft's letter."""
+    """Writes the draft's letter; what is not given is harmless."""
 
-    def write(html: str) -> None:
+    def write(html: str = "", *, body: str = HELLO, text: str = "Hej\n", subject: str = "Emne") -> None:
         assert runtime.settings.templates_dir
         folder = runtime.settings.templates_dir / "letters" / "egen"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "subject.txt").write_text("Emne")
-        (folder / "body.txt").write_text("Hej\n")
-        (folder / "body.html").write_text(f"<html><body><p>Hej</p>{html}</body></html>")
+        (folder / "subject.txt").write_text(subject)
+        (folder / "body.txt").write_text(text)
+        (folder / "body.html").write_text(f"<html><body>{body}{html}</body></html>")
 
     return write
 
@@ -66,9 +67,9 @@ def prove(runtime: Runtime, **asked: int) -> Verdict:
         return prove_letter(tools, db, letter, Audience(campaign.id, None, frozen=False), **asked)
 
 
-def look(runtime: Runtime) -> None:
+def look(runtime: Runtime) -> Preflight:
     tools, looking = runtime.launch_tools, Looking(processes=1)
-    preflight(tools.letters, (), runtime.database, "brev", now=NOW, looking=looking)
+    return preflight(tools.letters, (), runtime.database, "brev", now=NOW, looking=looking)
 
 
 def checks(verdict: Verdict) -> list[str]:
@@ -111,6 +112,95 @@ def test_whose_letter_cannot_be_written_is_counted(runtime: Runtime, write_lette
     }
     assert verdict.unwritable == verdict.findings
     assert verdict.writable == 3
+
+
+PRINTED = {
+    "the subject": {"subject": "{{ recipient.organisation }}"},
+    "a subject of two": {"subject": "{{ recipient.region }} {{ recipient.attributes.t }}"},
+    "the text": {"text": "{{ recipient.attributes.t }}\n"},
+    "the whole HTML": {"body": "", "html": "<p>&nbsp;{{ recipient.attributes.t }}</p>"},
+    "a link": {"html": "<a href='{{ recipient.attributes.u }}'>klik</a>"},
+    "part of a link": {"html": "<a href='https://{{ recipient.attributes.h }}/'>klik</a>"},
+    "a link's words": {"html": "<a href='https://ond.example/'>{{ recipient.attributes.h }}</a>"},
+    "what stands beside them": {"html": "<a href='https://ond.example/'>kl.dk {{ recipient.name }}</a>"},
+    "a place to go to": {"html": "<a href='#top'>op</a><p id='{{ recipient.attributes.t }}'>x</p>"},
+    "an image": {"html": "<img alt='' src='{{ recipient.attributes.u }}'>"},
+    "an address in the text": {"text": "Se https://{{ recipient.attributes.h }}/ nu\n"},
+    "an address as it is": {"text": "Se {{ recipient.attributes.u }} nu\n"},
+    "a link asked for": {
+        "html": "{% if recipient.attributes.u %}<a href='{{ recipient.attributes.u }}'>x</a>{% endif %}"
+    },
+    "a filtered link": {"html": "<a href='{{ recipient.attributes.u|lower }}'>klik</a>"},
+    "a filtered text": {"text": "{{ recipient.attributes.t|upper }}\n"},
+}
+VALUES = (
+    *[("Bo", "Kommunen", "t", "https://a.example/", "a.example")] * 3,
+    (None, None, "", "", ""),
+    ("Eva", " ", " ", "javascript:alert(1)", "www.kl.dk"),
+    ("Ib", "Kommunen", "top", "http://www,kl.example/", "x,y"),
+    (" ", "\u00a0", "\u2003", "/rel", "kl.dk"),
+    ("Bo", "Kommunen", None, None, None),
+    ("Bo", "Kommunen", 0, 5, False),
+    ("Åse", "Staten", "x", "http://b.example/", "a b"),
+)
+PEOPLE = [
+    {
+        "name": name,
+        "organisation": organisation,
+        "region": "Sjælland" if name == "Bo" else None,
+        "attributes": {"t": t, "u": u, "h": h},
+    }
+    for name, organisation, t, u, h in VALUES
+]
+
+
+def said(findings: Iterable[Finding]) -> set[tuple[str, str]]:
+    """What is wrong with the letter or its copies, and not with what stands around it."""
+    return {
+        (found.check, found.detail)
+        for found in findings
+        if found.gravity is Gravity.ERROR and found.check not in {"sender", "relay"}
+    }
+
+
+def alone(runtime: Runtime) -> set[tuple[str, str]]:
+    """What is found in each copy by an examiner that has seen no other."""
+    tools, found = runtime.launch_tools.letters, set[tuple[str, str]]()
+    with runtime.database.read() as db:
+        campaign = find_campaign(db, "brev")
+        letter = prepare_letter(tools, db, campaign, now=NOW)
+        ids = db.scalars(select(Recipient.id)).all()
+    audience = Audience(campaign.id, None, frozen=False)
+    task = seal(tools, letter, audience, overhead=0, list_flaws=False)
+    for each in ids:
+        tally = Examiner(task).examine_range(runtime.database, each, each)
+        found |= said((*tally.findings, *tally.errors()))
+    return found
+
+
+@pytest.mark.parametrize("parts", PRINTED.values(), ids=PRINTED.keys())
+def test_a_copy_of_every_kind_tells_what_all_copies_tell(
+    runtime: Runtime, write_letter: WriteLetter, parts: dict[str, str]
+) -> None:
+    write_letter(**parts)
+    add(runtime, *PEOPLE)
+    wrong = alone(runtime)
+    assert wrong
+    assert said(look(runtime).findings) == wrong
+    assert said(prove(runtime).findings) == wrong
+
+
+def test_many_values_in_a_link_are_left_to_a_preflight(
+    runtime: Runtime, write_letter: WriteLetter
+) -> None:
+    write_letter("<a href='{{ recipient.attributes.u }}'>klik</a>")
+    links = [f"https://a.example/{number}" for number in range(20)]
+    add(runtime, *[{"attributes": {"u": link}} for link in [*links, "javascript:alert(1)", links[0]]])
+    with pytest.raises(TooManyKinds):
+        prove(runtime, most=20)
+    assert {check for check, _ in said(prove(runtime, most=21).findings)} == {"link-target"}
+    look(runtime)
+    assert {check for check, _ in said(prove(runtime, most=20).findings)} == {"link-target"}
 
 
 ALL_ATTRIBUTES = {
@@ -188,10 +278,15 @@ def _correct(runtime: Runtime) -> None:
         db.execute(update(Recipient).where(Recipient.id == 1).values(name="Eva", updated_at=later))
 
 
-def _suppress(runtime: Runtime) -> None:
-    key = hash_address(SUPPRESSION_KEY.encode(), "p1@a.example")
+def _suppress(runtime: Runtime, address: str = "p1@a.example") -> None:
+    key = hash_address(SUPPRESSION_KEY.encode(), address)
     with runtime.database.write() as db:
         suppress(db, key, SuppressionReason.UNSUBSCRIBED, now=NOW)
+
+
+def _unsuppress(runtime: Runtime, address: str = "p4@a.example") -> None:
+    with runtime.database.write() as db:
+        assert unsuppress(db, hash_address(SUPPRESSION_KEY.encode(), address))
 
 
 def _import(runtime: Runtime) -> None:
@@ -220,12 +315,12 @@ def _choose(choice: TrackingChoice) -> Callable[[Runtime], None]:
     [
         _correct,
         _correct_at_once,
-        _suppress,
+        _unsuppress,
         _import,
         _choose(TrackingChoice.OBJECTION),
         _choose(TrackingChoice.CONSENT),
     ],
-    ids=["correct", "correct at once", "suppress", "import", "object", "consent"],
+    ids=["correct", "correct at once", "unsuppress", "import", "object", "consent"],
 )
 def test_a_verdict_is_of_the_audience_it_looked_at(
     runtime: Runtime, write_letter: WriteLetter, change: Callable[[Runtime], None]
@@ -233,11 +328,51 @@ def test_a_verdict_is_of_the_audience_it_looked_at(
     write_letter(FILTERED)
     add(
         runtime,
-        *[{"name": f"Person {number}", "address": f"p{number}@a.example"} for number in range(4)],
+        *[{"name": f"Person {number}", "address": f"p{number}@a.example"} for number in range(5)],
     )
+    _suppress(runtime, "p4@a.example")
     look(runtime)
     prove(runtime, most=2)
     change(runtime)
+    with pytest.raises(TooManyKinds):
+        prove(runtime, most=2)
+
+
+def test_a_verdict_holds_for_fewer(runtime: Runtime, write_letter: WriteLetter) -> None:
+    write_letter(FILTERED)
+    add(
+        runtime,
+        *[{"name": f"Person {number}", "address": f"p{number}@a.example"} for number in range(5)],
+    )
+    _suppress(runtime, "p4@a.example")
+    look(runtime)
+    _suppress(runtime)
+    assert prove(runtime, most=2) == Verdict((), 4)
+    _unsuppress(runtime, "p1@a.example")
+    assert prove(runtime, most=2) == Verdict((), 4), "they were looked at"
+    _unsuppress(runtime)
+    with pytest.raises(TooManyKinds):
+        prove(runtime, most=2)
+
+
+def test_who_is_suppressed_while_a_preflight_runs_was_not_looked_at(
+    runtime: Runtime, write_letter: WriteLetter
+) -> None:
+    write_letter(FILTERED)
+    add(
+        runtime,
+        *[{"name": f"Person {number}", "address": f"p{number}@a.example"} for number in range(4)],
+    )
+
+    def progress(done: int, _: int) -> None:
+        if done == 1:
+            _suppress(runtime, "p3@a.example")
+
+    looking = Looking(processes=1, range_size=1, progress=progress)
+    tools = runtime.launch_tools
+    preflight(tools.letters, (), runtime.database, "brev", now=NOW, looking=looking)
+    assert prove(runtime, most=2) == Verdict((), 3)
+    _unsuppress(runtime, "p3@a.example")
     with pytest.raises(TooManyKinds):
         prove(runtime, most=2)
 
@@ -253,25 +388,28 @@ def test_a_verdict_is_of_its_owner_and_names_nobody(runtime: Runtime, write_lett
     assert "amalie" not in kept.read_text().lower()
 
 
+STAMP = Stamp("stamp", frozenset({3, 4}))
 FOUND = Finding("lacking", Gravity.ERROR, "the recipient has no attribute 'æ'", 3)
 
 
 def test_a_verdict_is_kept_for_its_stamp_alone(tmp_path: Path) -> None:
-    keep_verdict(tmp_path, 7, "stamp", Verdict((FOUND,), 2))
-    assert kept_verdict(tmp_path, 7, "stamp") == Verdict((FOUND,), 2)
-    assert kept_verdict(tmp_path, 7, "other") is None
-    assert kept_verdict(tmp_path, 8, "stamp") is None
+    keep_verdict(tmp_path, 7, STAMP, Verdict((FOUND,), 2))
+    assert kept_verdict(tmp_path, 7, STAMP) == Verdict((FOUND,), 2)
+    assert kept_verdict(tmp_path, 7, Stamp("stamp", frozenset({3, 4, 5}))) == Verdict((FOUND,), 2)
+    assert kept_verdict(tmp_path, 7, Stamp("stamp", frozenset({4, 5}))) is None
+    assert kept_verdict(tmp_path, 7, Stamp("other", frozenset({3, 4}))) is None
+    assert kept_verdict(tmp_path, 8, STAMP) is None
 
 
 @pytest.mark.parametrize("torn", [b"", b"{", b"[]", b'{"stamp": "stamp"}', b"\xff", b'"stamp"'])
 def test_a_verdict_that_cannot_be_read_is_none(tmp_path: Path, torn: bytes) -> None:
-    keep_verdict(tmp_path, 7, "stamp", Verdict((), 2))
+    keep_verdict(tmp_path, 7, STAMP, Verdict((), 2))
     (kept,) = (tmp_path / "preflight").iterdir()
     kept.write_bytes(torn)
-    assert kept_verdict(tmp_path, 7, "stamp") is None
+    assert kept_verdict(tmp_path, 7, STAMP) is None
 
 
 def test_a_verdict_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
     (tmp_path / "preflight").write_text("in the way")
-    keep_verdict(tmp_path, 7, "stamp", Verdict((), 2))
-    assert kept_verdict(tmp_path, 7, "stamp") is None
+    keep_verdict(tmp_path, 7, STAMP, Verdict((), 2))
+    assert kept_verdict(tmp_path, 7, STAMP) is None

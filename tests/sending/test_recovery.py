@@ -1,6 +1,7 @@
 """A worker that dies: what its journal says is kept, what nobody can know is named."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,18 +11,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from mailer.campaigns.account import count_states, reconcile
-from mailer.campaigns.attention import find_alarms
+from mailer.campaigns.attention import Trouble, find_alarms
 from mailer.campaigns.ledger import Outcome
 from mailer.campaigns.lifecycle import find_campaign
 from mailer.campaigns.models import Delivery, DeliveryState, UncertainPolicy
-from mailer.campaigns.progress import look_at
+from mailer.campaigns.progress import Waiting, kind_of, look_at
 from mailer.foundation.clock import real_now
 from mailer.foundation.database import Database, DatabaseUnavailable
 from mailer.foundation.journal import Journal, JournalHeld, take_over
@@ -30,8 +34,8 @@ from mailer.runtime import Runtime
 from mailer.sending.claims import claim_batch
 from mailer.sending.letters import message_id_of
 from mailer.sending.notes import NO_NOTE, Notes, read_notes
-from mailer.sending.recovery import NOTES_DAMAGED
-from mailer.sending.tools import SendingTools, journal_folder
+from mailer.sending.recovery import NOT_WRITTEN, NOTES_DAMAGED
+from mailer.sending.tools import SendingTools, journal_folder, new_journal
 from mailer.sending.work import send_batches, sweep
 from recipients.models import Suppression
 from tests.conftest import NOW, SECRET_KEY, SUPPRESSION_KEY
@@ -362,6 +366,160 @@ def test_no_letter_is_sent_twice_wherever_a_full_disk_cuts_its_notes(
     assert proof.complete
     assert proof.deliveries["sent"] <= len(got) <= 400
     assert proof.deliveries["sent"] + proof.deliveries["uncertain"] == 400
+
+
+class FullAtOneWrite(Journal):
+    """A journal on a disk that is full at one write, and has room again at the next."""
+
+    full_in = 0
+    """Writes until then."""
+    room = 0
+    """Bytes of that write for which there is room."""
+
+    def write(self, lines: str) -> None:
+        self.full_in -= 1
+        if self.full_in:
+            super().write(lines)
+            return
+        usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size + self.room, usual[1]))
+        try:
+            super().write(lines)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_no_letter_is_uncertain_that_stayed_here_since_its_note_found_no_room(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    url = SecretStr(f"smtp://127.0.0.1:{relay.port}?starttls=never&connections=1")
+    runtime = with_relay(runtime, smtp_relays=url)
+    campaign_id = launch(runtime, 80)
+    with runtime.sending_tools() as usual:
+        journal = FullAtOneWrite(new_journal(runtime.settings.state_dir))
+        tools = replace(usual, journal=journal)
+        for full_in in range(1, 9):
+            journal.full_in, journal.room = full_in, full_in % 3 * 9
+            with pytest.raises(OSError, match=r"too large|short write"):
+                send_batches(tools, campaign_id=campaign_id)
+            assert set(states(runtime).values()) <= {"sent", "pending"}
+        send_batches(tools, campaign_id=campaign_id)
+        journal.close()
+
+    assert set(states(runtime).values()) == {"sent"}
+    assert len(relay.recipients) == len(set(relay.recipients)) == 80
+    with runtime.database.read() as db:
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+NO_CODE = 10**30
+"""As a reply's code, no database takes it."""
+
+
+def what_it_waits_for(runtime: Runtime) -> str | None:
+    with runtime.database.read() as db:
+        campaign = find_campaign(db, "brev")
+        return look_at(db, campaign, now=real_now(), shown=NOW, zone=runtime.settings.zone).waiting_for
+
+
+def mend_notes(path: Path) -> None:
+    path.write_text(path.read_text().replace(str(NO_CODE), "554"))
+
+
+def test_a_lost_claim_that_cannot_be_finalised_stops_no_other_and_is_tried_again(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    runtime = with_relay(runtime, relay.port, batch_size=2)
+    campaign_id = launch(runtime, 6)
+    impossible = Outcome(1, DeliveryState.FAILED, code=NO_CODE, reason="none")
+    die_with_notes(runtime, campaign_id, impossible, 2)
+    (path,) = journal_folder(runtime.settings.state_dir).iterdir()
+    die_with_notes(runtime, campaign_id, Outcome(3, DeliveryState.SENT, relay="relay", code=250), 4)
+
+    with runtime.sending_tools() as tools:
+        with capture_logs() as logs:
+            sweep(tools, workers=1)
+        assert [each["batch"] for each in logs if each["log_level"] == "error"] == [1]
+        came_to = {1: "pending", 2: "pending", 3: "sent", 4: "uncertain", 5: "pending", 6: "pending"}
+        assert states(runtime) == came_to
+        assert what_it_waits_for(runtime) == NOT_WRITTEN
+        assert kind_of(NOT_WRITTEN) is Waiting.FAULT
+        send_batches(tools, campaign_id=campaign_id)
+        sweep(tools, workers=1)
+        assert states(runtime) == came_to | {5: "sent", 6: "sent"}
+        assert what_it_waits_for(runtime) == NOT_WRITTEN
+        with runtime.database.read() as db:
+            later = real_now() + timedelta(minutes=2)
+            alarms = find_alarms(db, now=later, shown=NOW, uncertain_alarm=9)
+            assert [alarm.trouble for alarm in alarms] == [Trouble.LOST]
+
+        mend_notes(path)
+        sweep(tools, workers=1)
+
+    assert states(runtime) == came_to | {1: "failed", 2: "uncertain", 5: "sent", 6: "sent"}
+    assert len(relay.accepted) == 2
+    with runtime.database.read() as db:
+        assert find_campaign(db, "brev").waiting_for is None
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+def test_a_process_that_cannot_finalise_its_own_claim_keeps_the_notes_and_sends_the_rest(
+    runtime: Runtime, relay: ScriptedRelay
+) -> None:
+    runtime = with_relay(runtime, relay.port, batch_size=2)
+    campaign_id = launch(runtime, 8)
+    with runtime.sending_tools() as tools:
+        with runtime.database.write() as db:
+            batch = claim_batch(
+                db,
+                campaign_id,
+                owner=tools.owner,
+                host=tools.host,
+                boot=tools.boot,
+                now=real_now(),
+                shown=NOW,
+            )
+        assert batch is not None
+        path = tools.journal.path
+        notes = Notes(tools.journal, batch)
+        notes.outcome(Outcome(1, DeliveryState.FAILED, code=NO_CODE, reason="none"))
+        notes.dot(2, "relay")
+        notes.flush()
+
+        send_batches(tools, campaign_id=campaign_id)
+        sweep(tools, workers=1)
+
+        came_to = dict.fromkeys(range(3, 9), "sent")
+        assert states(runtime) == {1: "pending", 2: "pending", **came_to}
+        assert what_it_waits_for(runtime) == NOT_WRITTEN
+        assert tools.journal.path != path
+
+        mend_notes(path)
+        sweep(tools, workers=1)
+        assert list(path.parent.iterdir()) == [tools.journal.path]
+
+    assert states(runtime) == {1: "failed", 2: "uncertain", **came_to}
+    assert len(relay.recipients) == len(set(relay.recipients)) == 6
+    with runtime.database.read() as db:
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
+def test_a_journal_that_cannot_go_on_elsewhere_stays_where_it_is(tmp_path: Path) -> None:
+    journal, other = Journal(tmp_path / "j"), Journal(tmp_path / "other")
+    journal.write("first")
+    for path, error in ((other.path, JournalHeld), (tmp_path / "j" / "below", OSError)):
+        with pytest.raises(error):
+            journal.go_on_in(path)
+    journal.write("second")
+    assert list(journal.lines()) == ["first", "second"]
+
+    journal.go_on_in(tmp_path / "third")
+    journal.write("third")
+    with take_over(tmp_path / "j") as left:
+        assert list(left.lines()) == ["first", "second"]
+    assert list(journal.lines()) == ["third"]
+    journal.close()
+    other.close()
 
 
 def test_a_journal_is_held_by_one_process_and_a_torn_line_is_no_line(tmp_path: Path) -> None:

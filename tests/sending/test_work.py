@@ -3,25 +3,19 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
 from mailer.campaigns.account import count_states, reconcile
-from mailer.campaigns.attention import Trouble, find_alarms
 from mailer.campaigns.ledger import FenceMoved, Outcome, finalise_batch
 from mailer.campaigns.lifecycle import cancel_campaign, find_campaign, pause_campaign, resume_campaign
 from mailer.campaigns.models import Batch, BatchState, Campaign, Delivery, DeliveryState
 from mailer.foundation.clock import real_now
-from mailer.launch import Launched, LaunchRefused, launch_campaign
+from mailer.launch import Launched, launch_campaign
 from mailer.runtime import Runtime
-from mailer.sending.addressees import Addressee
 from mailer.sending.claims import claim_batch, take_over_claim
-from mailer.sending.frozen import open_letter
-from mailer.sending.letters import Message
 from mailer.sending.work import send_batches, sweep
-from mailer.sending.writer import LetterWriter
 from recipients.models import Recipient, SuppressionReason
 from recipients.suppression import suppress
 from tests.conftest import NOW
@@ -403,135 +397,3 @@ def test_a_batch_taken_over_is_not_written_twice(runtime: Runtime, relay: Script
             real=real_now(),
         )
     assert states(runtime) == {"a@kommune.example": "pending"}
-
-
-def own_letter(folder: Path, text: str) -> Path:
-    letter = folder / "letters" / "egen"
-    letter.mkdir(parents=True)
-    (letter / "subject.txt").write_text("Emne", encoding="utf-8")
-    (letter / "body.txt").write_text(text, encoding="utf-8")
-    (letter / "body.html").write_text(f"<body><p>{text}</p></body>", encoding="utf-8")
-    return folder
-
-
-def test_who_lacks_what_the_letter_needs_fails_alone(
-    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
-) -> None:
-    folder = own_letter(tmp_path, "{{ recipient.attributes.nummer }}")
-    runtime = with_relay(runtime, relay.port, templates_dir=folder)
-    with runtime.database.write() as db:
-        make_recipient(db, address="a@kommune.example", attributes={"nummer": "7"}, role="leder")
-        make_recipient(db, address="b@kommune.example")
-    launched = launch(runtime, letter="egen")
-
-    work(runtime, launched)
-
-    assert states(runtime) == {"a@kommune.example": "sent", "b@kommune.example": "failed"}
-
-
-def poisoned(runtime: Runtime, count: int) -> Launched:
-    """A launched letter that one recipient in the middle, as they are since, makes fail."""
-    with runtime.database.write() as db:
-        for number in range(count):
-            make_recipient(db, address=f"p{number}@d{number % 7}.example", workplace="Skødstrup Skole")
-    launched = launch(runtime, letter="egen")
-    with runtime.database.write() as db:
-        one = Recipient.email == f"p{count // 2}@d{count // 2 % 7}.example"
-        db.execute(update(Recipient).where(one).values(workplace=None))
-    return launched
-
-
-@pytest.mark.parametrize(
-    "wrong", ["wordwrap(4)", "long_date", "truncate(2)", "dictsort", "format(1, 2)"]
-)
-def test_one_recipient_at_whose_values_a_filter_breaks_fails_alone(
-    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path, wrong: str
-) -> None:
-    relay.delay_dot_seconds = 0.002
-    text = f"{{{{ recipient.workplace or (recipient.workplace|{wrong}) }}}}"
-    runtime = with_relay(runtime, relay.port, templates_dir=own_letter(tmp_path, text))
-    launched = poisoned(runtime, 63)
-
-    work(runtime, launched)
-
-    came_to = states(runtime)
-    assert came_to.pop("p31@d3.example") == "failed"
-    assert set(came_to.values()) == {"sent"}
-    assert sorted(relay.recipients) == sorted(came_to)
-    with runtime.database.read() as db:
-        (failed,) = db.scalars(select(Delivery).where(Delivery.state == "failed"))
-        assert failed.reason is not None
-        assert failed.reason.startswith("not rendered: letter egen/body.txt:1: ")
-        assert find_campaign(db, "brev").state == "finished"
-        assert reconcile(db, find_campaign(db, "brev")).complete
-
-
-def test_the_reason_of_a_letter_that_was_not_written_names_nobody(
-    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
-) -> None:
-    folder = own_letter(tmp_path, "{{ 'Hej' if recipient.workplace else {}[recipient.name].x }}")
-    runtime = with_relay(runtime, relay.port, templates_dir=folder)
-    launched = poisoned(runtime, 3)
-    with runtime.database.write() as db:
-        db.execute(update(Recipient).values(name="Åse Ørsted"))
-
-    work(runtime, launched)
-
-    with runtime.database.read() as db:
-        reason = db.scalar(select(Delivery.reason).where(Delivery.state == "failed"))
-    assert reason is not None
-    assert "body.txt:1" in reason
-    assert "Åse" not in reason
-    assert "Ørsted" not in reason
-
-
-class FaultyWriter(LetterWriter):
-    """Has a fault of its own that shows at one recipient."""
-
-    def write(self, to: Addressee) -> Message:
-        if to.values.workplace is None:
-            raise ZeroDivisionError
-        return super().write(to)
-
-
-def test_a_fault_of_ours_at_one_recipient_lets_all_others_go_out_and_is_an_alarm(
-    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
-) -> None:
-    relay.delay_dot_seconds = 0.005
-    folder = own_letter(tmp_path, "{{ recipient.workplace }}")
-    runtime = with_relay(runtime, relay.port, templates_dir=folder)
-    launched = poisoned(runtime, 120)
-    with runtime.sending_tools() as tools:
-        with runtime.database.read() as db:
-            letter = open_letter(db, find_campaign(db, "brev"))
-        tools.writers[launched.campaign_id] = FaultyWriter(tools.letters, letter)
-        for broke_off in range(1, 40):
-            with pytest.raises(ZeroDivisionError):
-                send_batches(tools, campaign_id=launched.campaign_id)
-            with runtime.database.read() as db:
-                counts = count_states(db, launched.campaign_id)
-                alarms = list(find_alarms(db, now=real_now(), shown=NOW, uncertain_alarm=50))
-                assert reconcile(db, find_campaign(db, "brev")).ok
-            assert counts["claimed"] == counts["uncertain"] == 0
-            assert [alarm.trouble for alarm in alarms] == [Trouble.BROKEN] * (broke_off >= 3)
-            assert not alarms or alarms[0].count == broke_off
-            if counts["sent"] == 119 and alarms:
-                break
-        assert counts["sent"] == len(relay.recipients) == len(set(relay.recipients)) == 119
-        assert states(runtime)["p60@d4.example"] == "pending"
-
-        tools.writers.clear()  # as a mended program begins
-        send_batches(tools, campaign_id=launched.campaign_id)
-    assert set(states(runtime).values()) == {"sent"}
-    with runtime.database.read() as db:
-        assert not list(find_alarms(db, now=real_now(), shown=NOW, uncertain_alarm=50))
-        assert reconcile(db, find_campaign(db, "brev")).complete
-
-
-def test_a_letter_that_nobody_can_get_is_refused_at_the_launch(
-    runtime: Runtime, relay: ScriptedRelay, tmp_path: Path
-) -> None:
-    folder = own_letter(tmp_path, "{{ recipient.attributes.numer }}")
-    runtime = with_relay(runtime, relay.port, templates_dir=folder)
-    with pytest.raises(LaunchRefused, match="no attribute 'numer'"):
-        launch(runtime, "a@kommune.example", letter="egen")

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from mailer.campaigns.models import Campaign
+from mailer.campaigns.models import Campaign, Delivery, DeliveryState
 from mailer.foundation.database import Database, DatabaseUnavailable, open_database
 from mailer.foundation.journal import Journal
 from mailer.tracking import draining
@@ -38,9 +38,10 @@ from mailer.tracking.journals import (
     read_progress,
     unmoved_bytes,
 )
-from mailer.tracking.models import TrackingCount, TrackingKind, WebJournal
+from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind, WebJournal
 from mailer.tracking.sightings import Sighting, write_line
 from recipients.choices import RowHeld
+from recipients.models import Recipient
 from tests.conftest import NOW
 
 VISIT = Sighting(TrackingKind.VISIT, NOW, subject="startpakke")
@@ -723,3 +724,99 @@ def test_a_deed_is_not_moved_before_it_is_put_off(database: Database, folder: Pa
     drainer.drain()
     assert len(put_off(folder)) == 1
     assert counted(database) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 3, 2, 0)])
+def test_a_faulty_line_makes_nothing_kept_of_somebody_whose_deed_waits(
+    database: Database, folder: Path, order: tuple[int, ...]
+) -> None:
+    with database.write() as db:
+        campaign = Campaign(id=1, name="brev", letter="brev", tracking="personal", created_at=NOW)
+        reader = Recipient(
+            email="aase@eksempel.example",
+            email_key="aase@eksempel.example",
+            address_hash="a" * 32,
+            domain="eksempel.example",
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        db.add_all((campaign, reader))
+        db.flush()
+        delivery = {"campaign_id": 1, "recipient_id": reader.id, "state": DeliveryState.SENT}
+        db.add(Delivery(position=1, **delivery))
+    click = Sighting(TrackingKind.CLICK, NOW, 1, 1, link_number=1)
+    held, faulty = DEED, replace(DEED, kind=TrackingKind.REMIND)
+    lines = [
+        replace(seen, at=NOW + timedelta(seconds=n))
+        for n, seen in enumerate([(held, click, faulty, click)[place] for place in order])
+    ]
+    write(folder, *lines)
+
+    def refuse(_db: Session, _seen: Sighting) -> bool:
+        raise KeyError("a fault of ours")
+
+    def wait(_db: Session, _seen: Sighting) -> bool:
+        raise RowHeld
+
+    Drainer(
+        *(database, folder),
+        zone=ZoneInfo("Europe/Copenhagen"),
+        deeds={TrackingKind.UNSUBSCRIBE: wait, TrackingKind.REMIND: refuse},
+    ).drain()
+
+    assert len(put_off(folder)) == read_progress(folder).set_aside == 1
+    assert counted(database) == 2
+    with database.read() as db:
+        assert db.scalars(select(TrackingEvent.kind)).all() == []
+
+
+def test_what_was_asked_for_is_done_though_its_line_cannot_be_kept(
+    postgres_url: str, folder: Path
+) -> None:
+    database, done = open_database(postgres_url), []
+
+    def do(_db: Session, seen: Sighting) -> bool:
+        done.append(seen.position)
+        return True
+
+    with database.write() as db:
+        db.add(Campaign(id=1, name="brev", letter="brev", tracking="none", created_at=NOW))
+    write(folder, *noes(1), replace(DEED, position=2, subject="\0"), *noes(3))
+    make_drainer(database, folder, do).drain()
+
+    assert done == [1, 2, 3]
+    assert counted(database) == 2
+    assert read_progress(folder).set_aside == 1
+    database.dispose()
+
+
+def test_what_another_version_put_off_is_set_aside_and_told(database: Database, folder: Path) -> None:
+    rows_held = Rows(database)
+    rows_held.held = {1}
+    write(folder, *noes(1))
+    unknown = [b'["object%d","2026-01-01T00:00:00+00:00",1,1,null]\n' % number for number in range(30)]
+    (folder / PUT_OFF).write_bytes(b"".join(unknown))
+    drainer = make_drainer(database, folder, rows_held)
+    drainer.drain()
+    drainer.drain()
+
+    assert put_off(folder) == [write_line(seen) for seen in noes(1)]
+    assert read_progress(folder).set_aside == 30
+    aside = [json.loads(line) for line in (folder / SET_ASIDE).read_text("utf-8").splitlines()]
+    assert [each["line"].encode() + b"\n" for each in aside] == unknown
+    assert {(each["journal"], each["why"]) for each in aside} == {(PUT_OFF, "unreadable")}
+
+
+def test_what_another_version_put_off_outlives_a_disk_that_takes_nothing(
+    database: Database, folder: Path
+) -> None:
+    rows_held = Rows(database)
+    rows_held.held = {1}
+    write(folder, *noes(1))
+    unknown = b'["object2"]\n'
+    (folder / PUT_OFF).write_bytes(unknown)
+    (folder / SET_ASIDE).mkdir()
+
+    with pytest.raises(OSError, match="directory"):
+        make_drainer(database, folder, rows_held).drain()
+    assert put_off(folder) == [unknown]

@@ -1,5 +1,6 @@
 """What is said of the web's journals to those who watch over a machine."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from mailer.foundation.journal import Journal
 from mailer.tracking.draining import only_drainer
-from mailer.tracking.journals import Progress, add_losses, new_journal, write_progress
+from mailer.tracking.journals import PUT_OFF, Progress, add_losses, new_journal, write_progress
 from mailer.tracking.models import TrackingKind
 from mailer.tracking.sightings import Sighting, write_line
 from mailer.tracking.watching import find_alarms, watch_journals
@@ -59,6 +60,20 @@ def test_a_minute_is_no_alarm_while_somebody_moves(tmp_path: Path) -> None:
     with only_drainer(tmp_path):
         assert watch_journals(tmp_path).drainer_lives
         assert alarms(tmp_path) == ""
+
+
+def test_an_objection_that_waits_longer_than_any_import_is_an_alarm(tmp_path: Path) -> None:
+    asked = [
+        Sighting(TrackingKind.OBJECT, NOW - timedelta(minutes=minutes), 1, minutes)
+        for minutes in (3, 14)
+    ]
+    (tmp_path / PUT_OFF).write_bytes(b'["object2"]\n' + b"".join(map(write_line, asked)))
+    with only_drainer(tmp_path):
+        assert watch_journals(tmp_path).oldest_put_off == NOW - timedelta(minutes=14)
+        assert alarms(tmp_path) == ""
+
+        (tmp_path / PUT_OFF).write_bytes(write_line(replace(asked[1], at=NOW - timedelta(minutes=16))))
+        assert "an objection to being tracked waits since 16 minutes" in alarms(tmp_path)
 
 
 def test_losses_and_refused_lines_are_alarms_until_somebody_looks(tmp_path: Path) -> None:

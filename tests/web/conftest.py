@@ -24,10 +24,11 @@ from mailer.foundation.database import Database
 from mailer.runtime import Runtime
 from mailer.sending.preparing import prepare_letter
 from mailer.tracking.addresses import TrackedAddresses
+from mailer.tracking.draining import only_drainer
 from mailer.tracking.journals import drainer_lives, web_folder
 from mailer.tracking.models import TrackingCount, TrackingEvent, TrackingKind
 from mailer.web.app import build_app
-from mailer.web.draining import drain_once, run_drainer
+from mailer.web.draining import open_drainer, run_drainer
 from mailer.web.server import make_server
 from mailer.web.site import Site, open_site
 from recipients.addresses import hash_address
@@ -67,6 +68,15 @@ class Reader:
                 return await client.request(method, path, **kwargs)
 
         return self.portal.call(ask)
+
+
+def drain_once(runtime: Runtime) -> int:
+    """Move all that is in the journals now; return how many lines that were."""
+    drainer, total = open_drainer(runtime), 0
+    with only_drainer(web_folder(runtime.settings.state_dir)):
+        while moved := drainer.drain():
+            total += moved
+    return total
 
 
 def stamp_in(page: httpx.Response) -> str:

@@ -26,12 +26,11 @@ from mailer.tracking.journals import (
     web_folder,
     write_progress,
 )
-from mailer.web.draining import drain_once
 from mailer.web.metrics import read_figures
 from tests.campaigns.making import sending
 from tests.conftest import NOW
 from tests.events.making import make_event
-from tests.web.conftest import FIREFOX, Mailing, Reader, open_reader, outage
+from tests.web.conftest import FIREFOX, Mailing, Reader, drain_once, open_reader, outage
 
 TOKEN = "maaler-maaler-maaler-maaler"
 

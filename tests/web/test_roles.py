@@ -22,10 +22,10 @@ from mailer.runtime import Runtime
 from mailer.schema import metadata
 from mailer.tracking.journals import find_journals
 from mailer.tracking.models import TrackingKind
-from mailer.web.draining import drain_once, open_drainer
+from mailer.web.draining import open_drainer
 from tests.campaigns.making import sending
 from tests.conftest import NOW
-from tests.web.conftest import Mailing, Reader, draining, open_reader, stamp_in
+from tests.web.conftest import Mailing, Reader, drain_once, draining, open_reader, stamp_in
 
 pytestmark = pytest.mark.postgres
 

@@ -20,7 +20,7 @@ from mailer.campaigns.models import Campaign, Delivery, DeliveryState
 from mailer.events.importing import import_events
 from mailer.events.models import Event, Registration, ReminderRequest
 from mailer.launch import LaunchTools, launch_campaign
-from mailer.reports.figures import campaign_report
+from mailer.reports.figures import count_report, tell_report
 from mailer.runtime import Runtime, template_folders
 from mailer.sending.addressees import addressees, read_addressee
 from mailer.sending.frozen import open_letter
@@ -152,7 +152,8 @@ def test_scanning_every_letter_does_nothing_in_anybodys_name(
             TrackingEvent.kind == TrackingKind.CLICK, TrackingEvent.label == Label.PERSON
         )
         assert [(event.position, event.reason) for event in db.scalars(people)] == []
-        report = campaign_report(db, db.get_one(Campaign, 1), now=NOW, zone=runtime.settings.zone)
+        counted = count_report(db, db.get_one(Campaign, 1), now=NOW, zone=runtime.settings.zone)
+    report = tell_report(counted)
     assert report.engagement.registration_clicks.people == 0
     assert report.engagement.registration_clicks.recipients == len(letters)
     assert report.engagement.unsubscribes.total == 0

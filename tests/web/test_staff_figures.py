@@ -1,34 +1,54 @@
 """What staff see from one look to the next tells nobody's own act, and one report is of one moment."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
 from mailer.campaigns.attention import Alarm, Trouble
-from mailer.campaigns.models import Campaign
+from mailer.campaigns.models import Campaign, Delivery
+from mailer.events.models import Event, Registration, RegistrationState
 from mailer.foundation.database import Database
+from mailer.reports.figures import CountedReport
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.runtime import Runtime
-from mailer.tracking.models import TrackingKind
+from mailer.tracking.models import TrackingEvent, TrackingKind
 from mailer.web.staff import figures
 from mailer.web.staff.answers import Answers
 from mailer.web.staff.figures import StaffFigures
 from mailer.web.staff.words import alarm, waiting
-from recipients.models import Role
-from tests.reports.factories import act, deliver, make_campaign, make_recipient
+from recipients.models import Recipient, Role
+from tests.reports.factories import (
+    act,
+    deliver,
+    make_campaign,
+    make_event,
+    make_link,
+    make_recipient,
+    register,
+)
 
 AUDIENCE = 200
+MAYORS, EMPLOYEES = Role.MAYOR.value, Role.EMPLOYEE.value
+Answer = TypeVar("Answer")
 
 
 @pytest.fixture
 def campaign_id(runtime: Runtime) -> int:
-    """A campaign to two hundred, of whom forty of each of two roles have opened."""
+    """A campaign to two hundred: of each of two roles forty have opened, and ten have a seat."""
     with runtime.database.write() as db:
         campaign = make_campaign(db)
+        make_link(db, campaign, "events.registration/odense", kind="registration", event="odense")
+        event = make_event(db, "odense", "Møde i Odense")
         for number in range(AUDIENCE):
             role = Role.MAYOR if number % 2 else Role.EMPLOYEE
-            deliver(db, campaign, make_recipient(db, f"{number}@x.example", role=role))
+            recipient = make_recipient(db, f"{number}@x.example", role=role)
+            deliver(db, campaign, recipient)
+            if number < 20:
+                register(db, event, recipient)
         for position in range(1, 81):
             act(db, campaign, TrackingKind.OPEN, position)
         return campaign.id
@@ -50,16 +70,40 @@ class Watcher:
 
     def opened(self, *, after: float) -> int:
         """How many are shown to have opened, in all groups."""
+        return sum(count or 0 for count in self.by_role("opened", after=after).values())
+
+    def by_role(self, measure: str, *, after: float) -> dict[str | None, int | None]:
+        """What each role is shown to have done."""
         self._now += after
         report = self.look()
         assert report
-        return sum(row.opened or 0 for row in report.by[Dimension.ROLE])
+        return {row.value: getattr(row, measure) for row in report.by[Dimension.ROLE]}
 
     def open_until(self, last: int, *, first: int) -> None:
         with self._runtime.database.write() as db:
             campaign = db.scalars(select(Campaign)).one()
             for position in range(first, last + 1):
                 act(db, campaign, TrackingKind.OPEN, position)
+
+    def swap_seats(self) -> None:
+        """A mayor gives a seat back, and an employee takes it."""
+        with self._runtime.database.write() as db:
+            given_back = db.scalars(
+                select(Registration)
+                .join(Recipient, Recipient.id == Registration.recipient_id)
+                .where(Recipient.role == Role.MAYOR)
+            ).first()
+            assert given_back
+            given_back.state = RegistrationState.CANCELLED
+            other = db.scalars(select(Recipient).where(Recipient.email == "198@x.example")).one()
+            register(db, db.scalars(select(Event)).one(), other)
+
+    def swap_readers(self) -> None:
+        """A mayor who opened is erased with what was known of the reading, and an employee opens."""
+        with self._runtime.database.write() as db:
+            db.execute(delete(TrackingEvent).where(TrackingEvent.position == 40))
+            db.execute(update(Delivery).where(Delivery.position == 40).values(recipient_id=None))
+        self.open_until(81, first=81)
 
 
 @pytest.fixture
@@ -84,6 +128,61 @@ def test_groups_are_shown_anew_after_a_day(watcher: Watcher) -> None:
     watcher.open_until(81, first=81)
 
     assert watcher.opened(after=86_401) == 81
+
+
+def test_a_seat_that_changes_hands_shows_no_groups_anew(watcher: Watcher) -> None:
+    assert watcher.by_role("registered", after=0) == {MAYORS: 10, EMPLOYEES: 10}
+    watcher.swap_seats()
+
+    assert watcher.by_role("registered", after=601) == {MAYORS: 10, EMPLOYEES: 10}
+    watcher.open_until(130, first=81)  # by many, but the seats not
+    assert watcher.by_role("registered", after=601) == {MAYORS: 10, EMPLOYEES: 10}
+    assert watcher.opened(after=1) == 80
+    assert watcher.by_role("registered", after=86_401) == {MAYORS: 9, EMPLOYEES: 11}
+
+
+def test_a_reader_in_place_of_one_who_is_erased_shows_no_groups_anew(watcher: Watcher) -> None:
+    assert watcher.by_role("opened", after=0) == {MAYORS: 40, EMPLOYEES: 40}
+    watcher.swap_readers()
+
+    assert watcher.by_role("opened", after=601) == {MAYORS: 40, EMPLOYEES: 40}
+
+
+def test_many_readers_show_groups_anew_where_nobody_did_anything_else(watcher: Watcher) -> None:
+    assert watcher.opened(after=0) == 80
+    watcher.open_until(130, first=81)
+
+    assert watcher.by_role("opened", after=601) == {MAYORS: 65, EMPLOYEES: 65}
+    assert watcher.by_role("registered", after=1) == {MAYORS: 10, EMPLOYEES: 10}
+
+
+class Overheard(Answers):
+    """Answers that remember what the database was let go of with."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.said: list[object] = []
+
+    def read(self, question: Callable[[Session], Answer]) -> Answer:
+        answer = super().read(question)
+        self.said.append(answer)
+        return answer
+
+
+def test_groups_are_hidden_when_the_database_is_let_go_of(runtime: Runtime, campaign_id: int) -> None:
+    answers = Overheard(runtime.database)
+    figures = StaffFigures(runtime, answers)
+
+    shown = asyncio.run(figures.groups(campaign_id))
+    look = asyncio.run(figures.campaign(campaign_id))
+
+    assert shown
+    assert [row.audience for row in shown.by[Dimension.ROLE]] == [100, 100]
+    assert look
+    assert look.report.delivery["audience"] == AUDIENCE
+    groups, campaign = answers.said
+    assert isinstance(groups, CountedReport)
+    assert isinstance(campaign.report, CountedReport)  # type: ignore[attr-defined]
 
 
 def test_asking_for_campaigns_that_do_not_exist_shows_no_groups_anew(watcher: Watcher) -> None:

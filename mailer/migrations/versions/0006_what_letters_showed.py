@@ -42,6 +42,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("UPDATE recipients SET tracking = NULL WHERE tracking = 'unsaid'")  # unknown before
+    op.execute("DELETE FROM tracking_counts WHERE kind = 'object'")  # so is this
     with op.batch_alter_table("batches") as batch_op:
         batch_op.drop_column("versions_seen")
     op.drop_table("recipient_versions")

@@ -54,6 +54,16 @@ class Answers:
         Raises:
             DatabaseUnavailable: nothing is known.
         """
+        return await self.work_out(key, lambda: self.read(question), seconds)
+
+    async def work_out(
+        self, key: Key, work: Callable[[], Answer], seconds: Callable[[Answer], float]
+    ) -> Answer:
+        """As ``ask``, of what takes more than the database: the work calls ``read`` for its part of it.
+
+        Raises:
+            DatabaseUnavailable: nothing is known.
+        """
         lock = self._asking.setdefault(key, asyncio.Lock())
         try:
             async with lock:
@@ -61,7 +71,7 @@ class Answers:
                 if kept is not None and kept.until > time.monotonic():
                     answer: Answer = kept.answer
                     return answer
-                answer = await anyio.to_thread.run_sync(self._read, question, limiter=self._limiter)
+                answer = await anyio.to_thread.run_sync(work, limiter=self._limiter)
                 if answer is None:
                     return answer
                 self._kept[key] = Kept(time.monotonic() + seconds(answer), answer)
@@ -73,6 +83,11 @@ class Answers:
             if not lock.locked():
                 self._asking.pop(key, None)
 
-    def _read(self, question: Callable[[Session], Answer]) -> Answer:
+    def read(self, question: Callable[[Session], Answer]) -> Answer:
+        """Ask one moment of the database, which is let go of with the answer.
+
+        Raises:
+            DatabaseUnavailable: nothing is known.
+        """
         with self._database.snapshot() as db:
             return question(db)

@@ -8,6 +8,7 @@ from mailer.events.catalogue import is_over
 from mailer.events.models import EventState, ReminderState
 from mailer.reports import danish
 from mailer.reports.danish import clean, number
+from mailer.reports.hiding import FEWEST
 from mailer.reports.small_numbers import people, roughly
 from mailer.reports.standings import Change, Clicks, Standing
 from mailer.web.staff.event_figures import EventLook, Plan
@@ -39,7 +40,7 @@ class EventRow:
     capacity: str
     clicks: str
     untold: bool
-    """Clicks of anonymous letters are left out."""
+    """Clicks of some letters are left out."""
     next_reminder: str
     blocked: int
     """Reminders that lack something."""
@@ -52,7 +53,7 @@ class EventsView:
     coming: Sequence[EventRow]
     over: Sequence[EventRow]
     untold: bool
-    """Clicks of anonymous letters are left out of some."""
+    """Clicks of some letters are left out of some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,10 @@ def _view_row(standing: Standing, plan: Plan) -> EventRow:
 
 
 def tell_clicks(clicks: Clicks) -> str:
-    """Clicks on the links to register by; a dash where none of them may be told."""
+    """Clicks on the links to register by, with what is left out; a dash where too few are told."""
     if not clicks.untold:
-        return number(clicks.total)
-    return f"mindst {number(clicks.total)}" if clicks.total else "–"
+        return people(clicks.total)
+    return f"mindst {number(clicks.total)}" if clicks.total >= FEWEST else "–"
 
 
 def _registration(standing: Standing) -> str:

@@ -15,7 +15,7 @@ from mailer.campaigns.models import Campaign, CampaignState
 from mailer.campaigns.progress import Progress, look_at
 from mailer.events.models import EventChange, Reminder
 from mailer.foundation.clock import real_now
-from mailer.reports.figures import campaign_report
+from mailer.reports.figures import CountedReport, count_report, tell_report
 from mailer.reports.reasons import Reason, count_reasons
 from mailer.reports.report import CampaignReport, Dimension
 from mailer.runtime import Runtime
@@ -28,11 +28,11 @@ LIVE_SECONDS = 5.0
 ENDED_SECONDS = 60.0
 PROOF_SECONDS = 60.0
 GROUPS_SECONDS = 600.0
-"""Groups are counted anew this seldom, and shown anew when the letter's totals have changed by many."""
+"""Groups are counted anew this seldom, and shown anew when what moved in them moved by many."""
 GROUPS_AT_LEAST_SECONDS = 86_400.0
 """Groups are shown anew after so long, however little has changed."""
 FEWEST_NEW = 50
-"""By so many, or by nobody, must each of the letter's totals have changed."""
+"""By so many must a total have changed for the groups to move in what it is the total of."""
 _GROUPS = (
     Dimension.ROLE,
     Dimension.SECTOR,
@@ -85,6 +85,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class _Counted:
+    """What the database said of one campaign."""
+
+    progress: Progress
+    report: CountedReport
+    alarms: Sequence[Alarm]
+
+
+@dataclass(frozen=True, slots=True)
 class _Groups:
     """The groups of a campaign as they were last shown."""
 
@@ -112,17 +121,17 @@ class StaffFigures:
 
     async def campaign(self, campaign_id: int) -> Look | None:
         """One campaign; None if there is none to be seen: confirmations are one person's, or nearly."""
-        return await self._answers.ask(
+        return await self._answers.work_out(
             ("campaign", campaign_id),
-            lambda db: self._count_campaign(db, campaign_id),
+            lambda: self._look_at(campaign_id),
             lambda look: LIVE_SECONDS if look is None or look.is_live else 2 * LIVE_SECONDS,
         )
 
     async def groups(self, campaign_id: int) -> CampaignReport | None:
         """The campaign by what its recipients are, as it stood when enough had changed; None if none."""
-        return await self._answers.ask(
+        return await self._answers.work_out(
             ("groups", campaign_id),
-            lambda db: self._count_groups(db, campaign_id),
+            lambda: self._find_groups(campaign_id),
             lambda _: LIVE_SECONDS,
         )
 
@@ -174,24 +183,25 @@ class StaffFigures:
         self._lines[campaign.id] = Kept(time.monotonic() + ENDED_SECONDS, line)
         return line
 
-    def _count_campaign(self, db: Session, campaign_id: int) -> Look | None:
+    def _look_at(self, campaign_id: int) -> Look | None:
+        counted = self._answers.read(lambda db: self._count_campaign(db, campaign_id))
+        if counted is None:
+            return None
+        return Look(campaign_id, counted.progress, tell_report(counted.report), counted.alarms)
+
+    def _count_campaign(self, db: Session, campaign_id: int) -> _Counted | None:
         campaign = db.get(Campaign, campaign_id)
         if campaign is None or (campaign.auto_submitted and not _is_an_events(db, campaign_id)):
             return None
-        report = self._count(db, campaign_id, (Dimension.EVENT, Dimension.LINK))
-        if report is None:
-            return None
         now = real_now()
-        alarms = [alarm for alarm in self._alarms(db, now) if alarm.campaign in {None, campaign.name}]
-        return Look(campaign.id, self._progress(db, campaign, now), report, alarms)
+        return _Counted(
+            self._progress(db, campaign, now),
+            self._count(db, campaign, (Dimension.EVENT, Dimension.LINK)),
+            [alarm for alarm in self._alarms(db, now) if alarm.campaign in {None, campaign.name}],
+        )
 
-    def _count(
-        self, db: Session, campaign_id: int, dimensions: Sequence[Dimension]
-    ) -> CampaignReport | None:
-        campaign = db.get(Campaign, campaign_id)
-        if campaign is None:
-            return None
-        return campaign_report(
+    def _count(self, db: Session, campaign: Campaign, dimensions: Sequence[Dimension]) -> CountedReport:
+        return count_report(
             db,
             campaign,
             now=self._runtime.clock.now(),
@@ -199,19 +209,24 @@ class StaffFigures:
             dimensions=dimensions,
         )
 
-    def _count_groups(self, db: Session, campaign_id: int) -> CampaignReport | None:
+    def _find_groups(self, campaign_id: int) -> CampaignReport | None:
         """Groups that differ from those shown last by many, so that nobody's own act can be told."""
         shown, now = self._groups.get(campaign_id), time.monotonic()
         if shown is not None and now < shown.count_after:
             return shown.report
-        report = self._count(db, campaign_id, _GROUPS)
-        if report is None:
+        counted = self._answers.read(lambda db: self._count_groups(db, campaign_id))
+        if counted is None:
             return None
+        report = tell_report(counted)
         if shown is not None and now < shown.show_after and not _may_follow(shown.report, report):
             self._groups[campaign_id] = replace(shown, count_after=now + GROUPS_SECONDS)
             return shown.report
         self._groups[campaign_id] = _Groups(report, now + GROUPS_SECONDS, now + GROUPS_AT_LEAST_SECONDS)
         return report
+
+    def _count_groups(self, db: Session, campaign_id: int) -> CountedReport | None:
+        campaign = db.get(Campaign, campaign_id)
+        return self._count(db, campaign, _GROUPS) if campaign else None
 
     def _progress(self, db: Session, campaign: Campaign, now: datetime) -> Progress:
         return look_at(
@@ -249,18 +264,38 @@ def _is_an_events(db: Session, campaign_id: int) -> bool:
 
 
 def _may_follow(shown: CampaignReport, counted: CampaignReport) -> bool:
-    """Whether each of the letter's totals is as it was, or differs by so many that it names nobody."""
+    """Whether what moved in the groups moved by so many that it names nobody.
+
+    A total that is as it was may be so because one came and one went: seats are given back, and people
+    erased. So no row may have moved, where the total has not by many.
+    """
+    before, after = _totals(shown), _totals(counted)
     return all(
-        before == after or abs(after - before) >= FEWEST_NEW
-        for before, after in zip(_totals(shown), _totals(counted), strict=True)
+        abs(after[measure] - total) >= FEWEST_NEW
+        or (after[measure] == total and _rows(shown, measure) == _rows(counted, measure))
+        for measure, total in before.items()
     )
 
 
-def _totals(report: CampaignReport) -> list[int]:
-    """What people did in all: deliveries, and the clicks themselves, which groups have, too."""
+def _totals(report: CampaignReport) -> dict[str, int]:
+    """What people did in all, by what groups call it: deliveries, and the clicks themselves."""
     done = report.engagement
-    acts = (
-        *(done.opens, done.clicks, done.downloads),
-        *(done.registration_clicks, done.registrations, done.unsubscribes),
-    )
-    return [*[act.recipients or 0 for act in acts], done.clicks.total or 0]
+    counts = {
+        "opened": done.opens.recipients,
+        "clicked": done.clicks.recipients,
+        "downloaded": done.downloads.recipients,
+        "registration_clicked": done.registration_clicks.recipients,
+        "registered": done.registrations.recipients,
+        "unsubscribed": done.unsubscribes.recipients,
+        "clicks": done.clicks.total,
+    }
+    return {measure: count or 0 for measure, count in counts.items()}
+
+
+def _rows(report: CampaignReport, measure: str) -> dict[tuple[Dimension, str | None], int | None]:
+    """What each group is shown to have done; nothing of what groups do not tell, as unsubscribing."""
+    return {
+        (dimension, group.value): getattr(group, measure, None)
+        for dimension, groups in report.by.items()
+        for group in groups
+    }
