@@ -260,11 +260,15 @@ def state_by_moments(happened: Sequence[Happening]) -> tuple[str, str, str | Non
 
 
 def is_overtaken(arrivals: Sequence[Happening]) -> bool:
-    """Whether a withdrawal came in before an unsubscription that was made earlier."""
+    """Whether a withdrawal came in before an unsubscription made earlier, and none behind it."""
+
+    def withdrawn(minute: int, among: Sequence[Happening]) -> bool:
+        return any(what == "undo" and later > minute for what, later in among)
+
     return any(
-        first == "undo" and second in {"letters", "everything"} and minute > earlier
-        for index, (first, minute) in enumerate(arrivals)
-        for second, earlier in arrivals[index + 1 :]
+        withdrawn(minute, arrivals[:index]) and not withdrawn(minute, arrivals[index + 1 :])
+        for index, (what, minute) in enumerate(arrivals)
+        if what in {"letters", "everything"}
     )
 
 
@@ -307,6 +311,11 @@ def test_every_order_ends_in_the_last_word_or_in_silence(db: Session, other: str
     happened = [("everything", 1), ("undo", 2), ("everything", 3), (other, 2)]
     expected = state_by_moments(happened)
     assert {state_after(db, order) for order in permutations(happened)} == {expected}
+
+
+def test_a_withdrawal_that_comes_before_and_behind_what_it_lifts_lifts_it(db: Session) -> None:
+    assert state_after(db, [("undo", 2), ("letters", 1), ("undo", 2)]) is None
+    assert state_after(db, [("undo", 2), ("letters", 1)]) is not None
 
 
 def test_what_was_said_in_one_visit_is_not_taken_back_in_another(db: Session) -> None:
