@@ -316,8 +316,8 @@ class Drainer:
         readable = [line for line in lines if line.seen is not None]
         asked = [line for line in readable if self._deed_of(line)]
         outcome = self._all_but_refused(db, asked, self._do)
-        done = set(map(id, outcome.done))
-        kept = [line for line in readable if not self._deed_of(line) or id(line) in done]
+        undone = set(map(id, asked)).difference(map(id, outcome.done))
+        kept = [line for line in readable if id(line) not in undone] if undone else readable
         letters = {(seen.campaign_id, seen.position) for _, seen in _held(outcome)}
         objecting = letters.union(self._put_off.letters)
 
