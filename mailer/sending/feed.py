@@ -7,7 +7,6 @@ up. Whatever is still here when the batch ends was not begun and is handed back.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -73,8 +72,8 @@ class BatchFeed:
     _fresh: deque[Addressee] = field(default_factory=deque)
     _again: deque[Addressee] = field(default_factory=deque)
     """Came back without having been offered."""
-    _written: dict[int, Message] = field(default_factory=dict)
-    """By position: written ahead of their turn."""
+    _written: dict[int, Message | Exception] = field(default_factory=dict)
+    """By position: written ahead of their turn, or why they cannot be."""
     _parked: dict[str, deque[Addressee]] = field(default_factory=dict)
     """By domain: letters that wait for an allowance."""
     _allowed_at: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -274,21 +273,27 @@ class BatchFeed:
         if to.suppressed or to.position in self.watch.suppressed:
             self._settle(suppressed(to.position))
             return None
-        if (message := self._written.pop(to.position, None)) is not None:
-            return message
-        if not self._parked:
-            self._write_ahead()
+        if to.position not in self._written:
+            self._write_ahead(to)
+        written = self._written.pop(to.position)
         try:
-            return self.tools.writer.write(to)
+            if isinstance(written, Exception):
+                raise written
         except (RecipientValueError, LetterError, UnicodeError) as error:
             self._settle(failed(to.position, self.tools.writer.why_not(error)))
             return None
+        return written
 
-    def _write_ahead(self) -> None:
-        """Write what probably goes next; what is wrong with one is told when it is its turn."""
-        for to in islice(self._fresh, _WRITTEN_AHEAD):
-            with suppress(Exception):
-                self._written[to.position] = self.tools.writer.write(to)
+    def _write_ahead(self, to: Addressee) -> None:
+        """Write a letter, and what probably goes next; what is wrong with one is told at its turn."""
+        following = () if self._parked else islice(self._fresh, _WRITTEN_AHEAD)
+        for each in (to, *following):
+            if each.position in self._written:
+                continue
+            try:
+                self._written[each.position] = self.tools.writer.write(each)
+            except Exception as error:  # noqa: BLE001 - raised at its turn
+                self._written[each.position] = error
 
     def _settle(self, outcome: Outcome) -> None:
         self.outcomes[outcome.position] = outcome

@@ -56,8 +56,10 @@ class WriterInTests:
 
     def __init__(self) -> None:
         self.lacking: set[int] = set()
+        self.asked: Counter[int] = Counter()
 
     def write(self, to: Addressee) -> Message:
+        self.asked[to.position] += 1
         if to.position in self.lacking:
             raise RecipientValueError("the recipient has no attribute 'nummer'")
         return Message(
@@ -230,6 +232,18 @@ def test_a_letter_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     assert on.take_all() == [1, 3]
     assert on.feed.outcomes[2].state is DeliveryState.FAILED
     assert "nummer" in (on.feed.outcomes[2].reason or "")
+
+
+def test_what_is_written_ahead_is_written_once_whatever_fails_or_comes_back(tmp_path: Path) -> None:
+    on = stage(tmp_path, [addressee(n, "a.example") for n in range(1, 101)])
+    on.writer.lacking.update(range(1, 101, 2))
+    first = on.feed.next_mail(HERE)
+    assert first is not None
+    on.feed.not_sent(first, HERE, "the connection was lost")
+
+    assert on.take_all() == list(range(2, 101, 2))
+    assert on.writer.asked == Counter(range(1, 101)) + Counter({2: 1})
+    assert {on.feed.outcomes[n].state for n in range(1, 101, 2)} == {DeliveryState.FAILED}
 
 
 def test_a_letter_one_relay_cannot_take_goes_to_the_other(tmp_path: Path) -> None:
