@@ -207,7 +207,7 @@ class CompiledLetter:
         self, recipient: RecipientValues, use: FieldUse, write_field: Write, write_token: Write
     ) -> tuple["_Parts", str | None]:
         """The parts as the templates write them, and the open pixel's address."""
-        shown = _with_slots(recipient, use, write_field)
+        shown = with_slots(recipient, use, write_field)
         values, pixel = self.recipe.fill(recipient, shown, write_token)
         return _Parts(*self.recipe.letter.render_parts(values)), pixel
 
@@ -523,7 +523,7 @@ def _as_token(slot: str) -> str:
     return f"1d7-4a{slot.replace('_', '')}0123456789"
 
 
-def _with_slots(recipient: RecipientValues, use: FieldUse, write: Write) -> RecipientValues:
+def with_slots(recipient: RecipientValues, use: FieldUse, write: Write) -> RecipientValues:
     """The recipient with every slot's value replaced; what is not there stays so where it is asked."""
     plain: dict[str, str] = {}
     attributes = Attributes(recipient.attributes)

@@ -414,11 +414,7 @@ class Examiner:
         values = to.values
         printed, needed, holes = self._fields.get(values.language) or self._fields[DEFAULT_LANGUAGE]
         for name in printed:
-            value = (
-                values.attributes.get(name.removeprefix(_ATTRIBUTES))
-                if name.startswith(_ATTRIBUTES)
-                else getattr(values, name)
-            )
+            value = _value(values, name)
             if value is None or (isinstance(value, str) and (not value or value.isspace())):
                 if value or name in holes:
                     blank.append(name)

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
+from mailer.rendering.compiled import with_slots
 from mailer.rendering.fields import FieldUse
 from mailer.rendering.letter import RenderedLetter
-from mailer.rendering.values import Attributes, RecipientValues
+from mailer.rendering.values import RecipientValues
 from mailer.sending.anchors import read_sights
 
-_ATTRIBUTES = "attributes."
 _MARK = re.compile("\ue000(\\d+)\ue001")
 """Of private use, so that no template has it; the same in every process."""
 _FIRST_WORD = re.compile(">\\s*[^\\s<&\ue000]")
@@ -38,15 +37,8 @@ def mark_slots(values: RecipientValues, use: FieldUse) -> RecipientValues:
 
     What is not there stays so where the letter asks for it.
     """
-    plain, attributes = dict[str, Any](), Attributes(values.attributes)
-    for number, name in enumerate(sorted(use.slots)):
-        key = name.removeprefix(_ATTRIBUTES)
-        if key != name and key not in attributes:
-            continue
-        if name in use.presence and not (attributes[key] if key != name else getattr(values, name)):
-            continue
-        (plain if key == name else attributes)[key] = f"\ue000{number}\ue001"
-    return replace(values, attributes=attributes, **plain)
+    names = sorted(use.slots)
+    return with_slots(values, use, lambda name: f"\ue000{names.index(name)}\ue001")
 
 
 def read_deciding(marked: RenderedLetter, use: FieldUse) -> Deciding:
