@@ -11,9 +11,9 @@ from mailer.foundation.log import get_log
 from mailer.tracking.links import STALE_AFTER_SECONDS, LinkTable, TrackedLink
 
 _PATIENCE_SECONDS = 1.0
-"""So long somebody who clicks waits for news."""
+"""So long somebody who clicks a link that is known waits for news of it."""
 _LONGEST_LOOK_SECONDS = 3.0
-"""A database that takes longer hangs; it is asked anew."""
+"""A database that takes longer hangs; it is asked anew. So long waits who clicks what nobody knows."""
 
 log = get_log(__name__)
 
@@ -42,7 +42,8 @@ class Targets:
         elif known is not None:
             return known
         if self._look is not None and not self._look.done() and not (known and self._blind):
-            _, unanswered = await asyncio.wait({self._look}, timeout=_PATIENCE_SECONDS)
+            patience = _PATIENCE_SECONDS if known or self._blind else _LONGEST_LOOK_SECONDS
+            _, unanswered = await asyncio.wait({self._look}, timeout=patience)
             if unanswered:
                 self._go_blind()
         return self._table.find(campaign_id, number)

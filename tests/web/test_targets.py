@@ -55,9 +55,23 @@ def test_a_link_nobody_has_heard_of_is_no_link_only_if_the_database_says_so(
 ) -> None:
     async def click() -> None:
         links = Targets(table, hang)
-        monkeypatch.setattr(targets, "_PATIENCE_SECONDS", 0.01)
+        monkeypatch.setattr(targets, "_LONGEST_LOOK_SECONDS", 0.01)
         assert await links.find(7, 7) is None
         assert links.blind
+
+    asyncio.run(click())
+
+
+def test_whoever_clicks_a_link_nobody_knows_yet_waits_for_a_slow_database(
+    table: LinkTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(_question: Question) -> None:
+        await asyncio.sleep(0.1)
+        table._take([(7, 7, "/events", "page", None)])
+
+    async def click() -> None:
+        monkeypatch.setattr(targets, "_PATIENCE_SECONDS", 0.01)
+        assert await Targets(table, read).find(7, 7) is not None
 
     asyncio.run(click())
 
