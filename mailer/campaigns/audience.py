@@ -30,6 +30,7 @@ OUTSIDE_TRIAL = "outside the trial"
 _TWO_TO_32 = literal(1 << 32, BigInteger)
 _GOLDEN_RATIO = literal(2_654_435_769, BigInteger)
 """Of 2³², and odd, so that all places differ."""
+_PARTS, _WORTH_A_BATCH = 8, 500
 
 
 def written_to() -> Select[int]:
@@ -65,7 +66,7 @@ def freeze_audience(
 
     Args:
         recipients: ids, from a segment or from what people did.
-        batch_size: deliveries per batch.
+        batch_size: deliveries per batch, at most.
         allowed: trial mode's patterns; who matches none is frozen as ``suppressed``.
         now: the clock people see.
         due_at: real time before which no batch is claimed.
@@ -106,7 +107,7 @@ def freeze_audience(
     assert isinstance(frozen, CursorResult)
     campaign.audience = frozen.rowcount
     plan = spread(frozen.rowcount) if spread is not None else None
-    campaign.batch_size = plan.size if plan else batch_size
+    campaign.batch_size = plan.size if plan else _size_of_batches(frozen.rowcount, most=batch_size)
     campaign.part_seconds = plan.step.total_seconds() if plan else None
     add_range_batches(
         db,
@@ -117,6 +118,11 @@ def freeze_audience(
         moments=plan.moments if plan else None,
     )
     return frozen.rowcount
+
+
+def _size_of_batches(audience: int, *, most: int) -> int:
+    """Deliveries per batch: of a small audience several workers shall have a part."""
+    return min(most, max(_WORTH_A_BATCH, -(-audience // _PARTS)))
 
 
 def is_suppressed(scope: SuppressionScope = SuppressionScope.LETTERS) -> ColumnElement[bool]:

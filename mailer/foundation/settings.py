@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     timezone: str = "Europe/Copenhagen"
     clock: str | None = None
     templates_dir: Path | None = None
-    batch_size: int = Field(default=2000, ge=1, le=4000)
+    batch_size: int = Field(default=4000, ge=1, le=4000)
     retry_after: str = "1m 5m 15m 1h 2h 4h 8h"
     worker_processes: int = Field(default=2, ge=1, le=64)
     reminder_grace_hours: int = Field(default=24, ge=1)

@@ -91,15 +91,23 @@ def addressees(needs: Needs = EVERYTHING) -> Select[Any]:
     return select(*columns).join(Recipient, Recipient.id == Delivery.recipient_id)
 
 
-def read_addressee(row: Sequence[Any], *, suppressed: bool = False) -> Addressee:
-    """One row of ``addressees``; columns added behind its own are left alone."""
+def read_addressee(
+    row: Sequence[Any], *, suppressed: bool = False, words: dict[Any, Any] | None = None
+) -> Addressee:
+    """One row of ``addressees``; columns added behind its own are left alone.
+
+    Args:
+        words: those of rows read before: the many that recur are then in memory once.
+    """
     position, attempts, first_deferred_at, email, domain, tracking, source = row[:7]
     attributes, shared, name = row[7:10]
-    told = (None if shared else name, *row[10:_COLUMNS], Attributes(attributes or ()))
+    keep = ({} if words is None else words).setdefault
+    told = row[10:_COLUMNS]
+    told = (None if shared else name, *map(keep, told, told), Attributes(attributes or ()))
     return Addressee(
         position,
         email,
-        domain,
+        keep(domain, domain),
         RecipientValues(*told),
         tracking,
         source,

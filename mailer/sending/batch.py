@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, exists, func, select, true, update
 from sqlalchemy.orm import Session
@@ -29,6 +30,7 @@ from recipients.models import Recipient
 _log = get_log(__name__)
 _LOOK_EVERY_SECONDS = 2.0
 _LISTEN_EVERY_SECONDS = 0.1
+_ROWS_AT_ONCE = 2_000
 _LAST_DOTS_SECONDS = 8.0
 """A process asked to end waits so long for the replies to dots that are out."""
 _SLOW_PAUSE = timedelta(seconds=1)
@@ -80,14 +82,25 @@ def read_batch(db: Session, batch: Batch, writer: LetterWriter) -> Iterator[Addr
     What is offered again comes in no order: a relay that refused everybody is tried with one letter, and
     that must not be the same each time, for it may be dead after all.
     """
-    in_order = Delivery.position if batch.first is not None else func.random()
-    rows = db.execute(
+    asked = (
         addressees(writer.needs)
         .add_columns(is_withheld(writer.letter))
         .where(in_batch(batch), Delivery.state == DeliveryState.PENDING)
-        .order_by(in_order)
     )
-    return (read_addressee(row, suppressed=row[-1]) for row in rows)
+    words: dict[str, str] = {}
+    for rows in _in_order(asked, batch):
+        for row in db.execute(rows):
+            yield read_addressee(row, suppressed=row[-1], words=words)
+
+
+def _in_order(asked: Select[Any], batch: Batch) -> Iterator[Select[Any]]:
+    """What is asked of a batch, in parts: the driver holds all rows of one in memory beside ours."""
+    if batch.first is None or batch.last is None:
+        yield asked.order_by(func.random())
+        return
+    for first in range(batch.first, batch.last + 1, _ROWS_AT_ONCE):
+        part = Delivery.position.between(first, first + _ROWS_AT_ONCE - 1)
+        yield asked.where(part).order_by(Delivery.position)
 
 
 def erased_positions(db: Session, batch: Batch) -> list[int]:

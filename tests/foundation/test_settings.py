@@ -23,7 +23,7 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
     settings = load_settings(file)
     assert (settings.timezone, settings.list_id) == ("Europe/Oslo", "environment.example")
     assert load_settings(file, list_id="flag.example").list_id == "flag.example"
-    assert settings.batch_size == 2000
+    assert settings.batch_size == 4000
 
 
 def test_a_settings_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
