@@ -40,6 +40,7 @@ UNFINISHED = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 """The states a delivery will still leave by itself."""
 
 RETRY_BATCH_SIZE = 4_000
+_NAMED_AT_ONCE = 1_000
 _MOST_TIMES_UNCERTAIN = 2
 _IN_PLACE = {"synchronize_session": False}
 """For statements over many deliveries: else SQLAlchemy fetches the key of every one it wrote."""
@@ -388,16 +389,18 @@ def _hand_back(
     db: Session, batch: Batch, positions: Collection[int], *, back_at: datetime, fence: int
 ) -> None:
     retry = add_retry_batch(db, batch.campaign_id, due_at=back_at, fence=fence)
-    db.execute(
-        update(Delivery.__table__)  # type: ignore[arg-type]
-        .where(
-            Delivery.campaign_id == batch.campaign_id,
-            Delivery.position == bindparam("at_position"),
-            Delivery.state == DeliveryState.PENDING,
+    named = list(positions)
+    for first in range(0, len(named), _NAMED_AT_ONCE):
+        db.execute(
+            update(Delivery)
+            .where(
+                Delivery.campaign_id == batch.campaign_id,
+                Delivery.position.in_(named[first : first + _NAMED_AT_ONCE]),
+                Delivery.state == DeliveryState.PENDING,
+            )
+            .values(batch_id=retry),
+            execution_options=_IN_PLACE,
         )
-        .values(batch_id=retry),
-        [{"at_position": position} for position in positions],
-    )
 
 
 def _write_named(
