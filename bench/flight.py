@@ -63,7 +63,7 @@ def fly(stage: Stage, name: str, *, meter: Meter = dict, look_seconds: float = _
         number, audience = _wait_until_queued(look, queueing, name)
         began_at = time.time()
         began, first = time.perf_counter(), meter()
-        while look.open_batches(number) or look.deferred(number):
+        while not look.is_over(number):
             if time.time() - max(stage.record.stat().st_mtime, began_at) > _PATIENCE_SECONDS:
                 raise StageFailed(f"{name} stands still:\n{stage.tail('worker')}")
             time.sleep(look_seconds)

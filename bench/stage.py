@@ -291,12 +291,14 @@ class Look:
             ][0]
         )
 
-    def deferred(self, campaign: int) -> bool:
-        """Whether a delivery of it waits for its next attempt outside any batch."""
-        question = (
-            f"SELECT 1 FROM deliveries WHERE campaign_id = {campaign} AND state = 'deferred' LIMIT 1"
-        )
-        return bool(self.ask(question))
+    def is_over(self, campaign: int) -> bool:
+        """Whether no batch of it is open and no delivery waits outside any for its next attempt.
+
+        Asked at once: between two questions a delivery may move from one to the other.
+        """
+        batches = f"SELECT 1 FROM batches WHERE campaign_id = {campaign} AND state <> 'done'"
+        waiting = f"SELECT 1 FROM deliveries WHERE campaign_id = {campaign} AND state = 'deferred'"
+        return bool(self.ask(f"SELECT 1 WHERE NOT EXISTS ({batches}) AND NOT EXISTS ({waiting})"))
 
     def states(self, campaign: int) -> dict[str, int]:
         """How many deliveries stand where; reads the whole campaign."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from mailer.smtp.learning import WINDOW_SECONDS, Limit, Window, is_telling, relearn
 from mailer.smtp.relays import Relay
-from mailer.smtp.replies import Reply
+from mailer.smtp.replies import Reply, ReplyClass
 from mailer.smtp.sharing import Answers, News, Settled, Sharing, Total
 from mailer.smtp.throttling import is_throttling
 
@@ -30,6 +30,7 @@ _REMEMBERED_SECONDS = 60.0
 _ALIVE_SECONDS = 10.0
 _FLOOD = 20
 _FLOOD_SECONDS = 0.2
+_SPARE_SHARE, _MOST_SPARE = 0.2, 5.0
 _MOST_ALLOWANCES = 10_000
 _MOST_RELAY_OBJECTS = 256
 _UNLOOKED = 8
@@ -53,10 +54,19 @@ class _Allowance:
     took_at: float = _NEVER
     before: int = 0
     """Letters that went without asking since."""
+    spare: float = 0.0
+    """Letters that may go once more in place of others."""
 
     def take(self, now: float) -> None:
         self.left -= 1
         self.took_at = now
+        self.spare = min(self.spare + _SPARE_SHARE, _MOST_SPARE)
+
+    def give_back(self) -> None:
+        """A letter was taken for nothing: another may go for it, unless that happens too often."""
+        if self.spare >= 1:
+            self.spare -= 1
+            self.left += 1
 
     def is_idle(self, now: float) -> bool:
         return now > max(self.opens, self.ask_at, self.share_at, self.took_at) + LONGEST_WAIT_SECONDS
@@ -155,7 +165,11 @@ class Pace:
         return self._take_of_domain(lane, domain)
 
     def answered(self, relay: Relay, domain: str, reply: Reply) -> None:
-        """Learn from what the relay said of a letter to this domain."""
+        """Learn from what the relay said of a letter to this domain.
+
+        One refused for now for another reason than the pace, as by greylisting, is none that the domain
+        took: another may go in its place, for one letter in five at most.
+        """
         lane = self._lane_of.get(id(relay)) or self._open(relay)
         if reply.code < 300:
             lane.accepted[domain] = lane.accepted.get(domain, 0) + 1
@@ -163,6 +177,8 @@ class Pace:
             count = lane.throttled[domain] = lane.throttled.get(domain, 0) + 1
             if count == _FLOOD and domain not in lane.limits:
                 self._next_exchange = min(self._next_exchange, self._window_began + _FLOOD_SECONDS)
+        elif reply.kind is ReplyClass.REFUSED_FOR_NOW and domain in lane.allowances:
+            lane.allowances[domain].give_back()
 
     def close(self) -> None:
         """Leave; asked again, it goes on with its own share."""

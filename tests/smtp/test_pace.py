@@ -24,6 +24,7 @@ from mailer.smtp.replies import Reply
 from tests.smtp.asking import wait_for
 
 TAKEN = Reply(250, "2.0.0", "queued")
+GREYLISTED = Reply(451, "4.7.1", "Greylisted: try again later")
 THROTTLED = Reply(450, "4.7.1", "Error: too much mail from 192.0.2.7")
 DOMAIN = "modtager.example"
 
@@ -153,6 +154,42 @@ def test_one_of_two_processes_that_is_always_late_still_gets_half(
         thread.join()
     assert sum(sent.values()) <= 10 * 2 + 5
     assert sent["late"] >= 0.4 * sum(sent.values())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_is_greylisted_does_not_count_as_taken(
+    server: Server, open_pace: Any, shared: bool
+) -> None:
+    pace, relay = open_pace(server.url if shared else None), a_relay(domain_rate=100.0)
+    offered = taken = 0
+    began = time.monotonic()
+    while time.monotonic() < began + 3:
+        if wait := wait_for(pace, relay, DOMAIN):
+            time.sleep(wait)
+            continue
+        offered += 1
+        is_taken = bool(offered % 8)
+        taken += is_taken
+        pace.answered(relay, DOMAIN, TAKEN if is_taken else GREYLISTED)
+    assert taken >= 0.92 * 100 * 3  # 88 in 100 if what is refused counted
+    assert taken <= 100 * 3 + 40
+
+
+@pytest.mark.parametrize(
+    ("reply", "at_most"), [(GREYLISTED, 1.25), (Reply(550, "5.1.1", "No such user"), 1.0)]
+)
+def test_a_domain_that_refuses_everybody_is_asked_hardly_faster(
+    open_pace: Any, reply: Reply, at_most: float
+) -> None:
+    pace, relay, offered = open_pace(None), a_relay(domain_rate=100.0), 0
+    began = time.monotonic()
+    while time.monotonic() < began + 2:
+        if wait := wait_for(pace, relay, DOMAIN):
+            time.sleep(wait)
+            continue
+        offered += 1
+        pace.answered(relay, DOMAIN, reply)
+    assert offered <= at_most * 100 * 2 + 15
 
 
 def test_a_pause_is_never_made_up_for(server: Server, open_pace: Any) -> None:
