@@ -83,6 +83,7 @@ _CODES: dict[type[Exception], int] = {
     SchemaBehind: SETTINGS,
     OperationalError: UNAVAILABLE,
     OSError: FAILED,
+    MemoryError: FAILED,
 }
 
 
@@ -107,6 +108,9 @@ def describe(error: Exception) -> str:
             return f"{error}; see  mailer doctor"
         case RecipientValueError():
             return f"{error}, which the letter needs"
+        case MemoryError():
+            places = "; ".join(getattr(error, "__notes__", ()))
+            return f"{places}: there is not enough memory for it" if places else "out of memory"
         case _:
             return str(error)
 

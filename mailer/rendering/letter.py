@@ -109,12 +109,15 @@ class Letter:
         template = self._parts.get((part, language)) or self._parts[part, "da"]
         try:
             return template.render(values.context())
-        except (RecipientValueError, MemoryError):  # short of memory is the machine, not the letter
+        except RecipientValueError:
             raise
         except Exception as error:
             # A template is a program that somebody else wrote: there is nothing it could not raise.
-            place = self._place_of(error) or template.name
-            raise LetterError(f"letter {self.source.name}/{place}: {_reason(error)}") from error
+            place = f"letter {self.source.name}/{self._place_of(error) or template.name}"
+            if isinstance(error, MemoryError):  # it may be the machine that is short of it
+                error.add_note(place)
+                raise
+            raise LetterError(f"{place}: {_reason(error)}") from error
 
     def _place_of(self, error: BaseException) -> str | None:
         """The file and line an error came from: Jinja2 rewrites tracebacks to name them."""

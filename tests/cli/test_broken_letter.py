@@ -44,15 +44,30 @@ def write_letter(tmp_path: Path, text: str) -> None:
     (letter / "body.html").write_text("<html><body><p>Hej</p></body></html>")
 
 
+LOOKS = [
+    ("campaign", "preflight", "brev"),
+    ("campaign", "preview", "brev", "--as", "eva@kommune.example"),
+    ("campaign", "queue", "brev", "--yes"),
+]
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_a_letter_that_asks_for_more_memory_than_there_is_is_told_with_file_and_line(
+    mailer: Caller, database: Database, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    write_letter(tmp_path, "Hej\n{{ recipient.name|center(10 ** 15) }}")
+    with database.write() as db:
+        make_recipient(db, address="eva@kommune.example")
+        make_campaign(db, name="brev", letter="hej")
+
+    answer = mailer(*command)
+
+    assert answer.code == 1
+    assert "letter hej/body.txt:2: there is not enough memory for it" in answer.stdout + answer.stderr
+
+
 @pytest.mark.parametrize(("wrong", "words"), WRONG.items())
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("campaign", "preflight", "brev"),
-        ("campaign", "preview", "brev", "--as", "eva@kommune.example"),
-        ("campaign", "queue", "brev", "--yes"),
-    ],
-)
+@pytest.mark.parametrize("command", LOOKS)
 def test_a_filter_that_breaks_is_told_with_file_line_and_reason(
     mailer: Caller, database: Database, tmp_path: Path, command: tuple[str, ...], wrong: str, words: str
 ) -> None:
