@@ -271,7 +271,7 @@ def main() -> None:
     )
     parser.add_argument("--delay", type=float, default=0.012, help="seconds the relay takes over a dot")
     parser.add_argument("--connections", type=int, default=8)
-    parser.add_argument("--batch-size", type=int, default=2_000)
+    parser.add_argument("--batch-size", type=int, default=4_000)
     parser.add_argument("--other-letters", type=int, help="letters of every variant but kill")
     parser.add_argument("--together", action="store_true", help="all variants on one stage")
     parser.add_argument("--limit", type=float, default=1_200, help="seconds for one campaign at most")

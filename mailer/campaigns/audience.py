@@ -30,7 +30,7 @@ OUTSIDE_TRIAL = "outside the trial"
 _TWO_TO_32 = literal(1 << 32, BigInteger)
 _GOLDEN_RATIO = literal(2_654_435_769, BigInteger)
 """Of 2³², and odd, so that all places differ."""
-_PARTS, _WORTH_A_BATCH = 8, 500
+_PARTS, _WORTH_A_BATCH = 4, 1_000
 
 
 def written_to() -> Select[int]:

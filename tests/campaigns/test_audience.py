@@ -61,6 +61,16 @@ def test_positions_run_without_gaps_and_batches_cover_them(db: Session) -> None:
     assert reconcile(db, campaign).ok
 
 
+def test_of_a_small_audience_several_workers_have_a_part(db: Session) -> None:
+    make_recipients(db, 2_300)
+
+    campaign = freeze(db, size=4_000)
+
+    ranges = db.execute(select(Batch.first, Batch.last).order_by(Batch.first)).all()
+    assert [tuple(row) for row in ranges] == [(1, 1_000), (1_001, 2_000), (2_001, 2_300)]
+    assert campaign.batch_size == 1_000
+
+
 def test_a_mail_domain_is_spread_evenly_over_the_batches(db: Session) -> None:
     make_recipients(db, 60, domain="stor.example")
     make_recipients(db, 20, domain="mellem.example")

@@ -69,6 +69,23 @@ def test_everybody_gets_the_letter_once_over_connections_kept_open(
     assert proof.deliveries["sent"] == 5
 
 
+def test_a_batch_of_any_size_is_read_whole(runtime: Runtime, relay: ScriptedRelay) -> None:
+    everybody = [f"p{n}@kommune.example" for n in range(2_101)]
+    runtime = with_relay(runtime, relay.port)
+    launched = launch(runtime, *everybody)
+    with runtime.database.write() as db:  # three, for several workers: let one have it all
+        first, *others = db.scalars(select(Batch).order_by(Batch.first))
+        first.last = others[-1].last
+        for other in others:
+            db.delete(other)
+
+    work(runtime, launched)
+
+    assert sorted(relay.recipients) == sorted(everybody)
+    with runtime.database.read() as db:
+        assert reconcile(db, find_campaign(db, "brev")).complete
+
+
 def test_a_refused_recipient_bounces_alone(runtime: Runtime, relay: ScriptedRelay) -> None:
     relay.rcpt["b@kommune.example"] = "550 5.1.1 <b@kommune.example> unknown here"
     relay.dot["c@kommune.example"] = "554 5.7.1 looks like spam"
