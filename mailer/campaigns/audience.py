@@ -31,6 +31,7 @@ _TWO_TO_32 = literal(1 << 32, BigInteger)
 _GOLDEN_RATIO = literal(2_654_435_769, BigInteger)
 """Of 2³², and odd, so that all places differ."""
 _PARTS, _WORTH_A_BATCH = 4, 1_000
+"""A small audience comes in so many batches, of so many deliveries at least."""
 
 
 def written_to() -> Select[int]:

@@ -88,13 +88,13 @@ def read_batch(db: Session, batch: Batch, writer: LetterWriter) -> Iterator[Addr
         .where(in_batch(batch), Delivery.state == DeliveryState.PENDING)
     )
     words: dict[str, str] = {}
-    for rows in _in_order(asked, batch):
+    for rows in _in_parts(asked, batch):
         for row in db.execute(rows):
             yield read_addressee(row, suppressed=row[-1], words=words)
 
 
-def _in_order(asked: Select[Any], batch: Batch) -> Iterator[Select[Any]]:
-    """What is asked of a batch, in parts: the driver holds all rows of one in memory beside ours."""
+def _in_parts(asked: Select[Any], batch: Batch) -> Iterator[Select[Any]]:
+    """What is asked of a batch, part by part: the driver holds all rows of one in memory beside ours."""
     if batch.first is None or batch.last is None:
         yield asked.order_by(func.random())
         return

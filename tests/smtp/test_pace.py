@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +94,23 @@ def a_relay(**limits: float) -> Relay:
     return Relay("relay.example", 25, **limits)  # type: ignore[arg-type]
 
 
-def send(pace: Pace, relay: Relay, *, seconds: float, domain: str = DOMAIN) -> int:
-    """How many letters may go within so many seconds."""
+def send(
+    pace: Pace,
+    relay: Relay,
+    *,
+    seconds: float,
+    domain: str = DOMAIN,
+    replies: Sequence[Reply] = (TAKEN,),
+) -> int:
+    """How many letters may go within so many seconds, answered so by turns."""
     sent, end = 0, time.monotonic() + seconds
     while (now := time.monotonic()) < end:
         wait = wait_for(pace, relay, domain)
         if wait:
             time.sleep(min(wait, max(0.0, end - now)))
         else:
+            pace.answered(relay, domain, replies[sent % len(replies)])
             sent += 1
-            pace.answered(relay, domain, TAKEN)
     return sent
 
 
@@ -161,16 +168,8 @@ def test_what_is_greylisted_does_not_count_as_taken(
     server: Server, open_pace: Any, shared: bool
 ) -> None:
     pace, relay = open_pace(server.url if shared else None), a_relay(domain_rate=100.0)
-    offered = taken = 0
-    began = time.monotonic()
-    while time.monotonic() < began + 3:
-        if wait := wait_for(pace, relay, DOMAIN):
-            time.sleep(wait)
-            continue
-        offered += 1
-        is_taken = bool(offered % 8)
-        taken += is_taken
-        pace.answered(relay, DOMAIN, TAKEN if is_taken else GREYLISTED)
+    offered = send(pace, relay, seconds=3, replies=[*[TAKEN] * 7, GREYLISTED])
+    taken = offered - offered // 8
     assert taken >= 0.92 * 100 * 3  # 88 in 100 if what is refused counted
     assert taken <= 100 * 3 + 40
 
@@ -181,14 +180,7 @@ def test_what_is_greylisted_does_not_count_as_taken(
 def test_a_domain_that_refuses_everybody_is_asked_hardly_faster(
     open_pace: Any, reply: Reply, at_most: float
 ) -> None:
-    pace, relay, offered = open_pace(None), a_relay(domain_rate=100.0), 0
-    began = time.monotonic()
-    while time.monotonic() < began + 2:
-        if wait := wait_for(pace, relay, DOMAIN):
-            time.sleep(wait)
-            continue
-        offered += 1
-        pace.answered(relay, DOMAIN, reply)
+    offered = send(open_pace(None), a_relay(domain_rate=100.0), seconds=2, replies=[reply])
     assert offered <= at_most * 100 * 2 + 15
 
 
